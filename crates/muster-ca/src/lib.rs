@@ -1,0 +1,1 @@
+//! The embedded certification authority: keys, serial numbers, certificates, lints, revocation lists.

@@ -1,0 +1,1 @@
+//! The enrollment client: policy, enrollment, renewal, several endpoints with fail-over.

@@ -1,0 +1,1 @@
+//! The two services over HTTPS: configuration, TLS, routes, authentication, policy answers, enrollment.

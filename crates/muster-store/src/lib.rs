@@ -1,0 +1,1 @@
+//! The durable store: requests, certificates, templates, accounts, audit. The only crate with SQL.

@@ -1,0 +1,1 @@
+//! What several test suites share: an in-process server, test keys, a movable clock.

@@ -1,0 +1,2 @@
+//! The executable: server, administrator and client subcommands.
+fn main() {}
