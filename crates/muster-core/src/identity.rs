@@ -1,0 +1,218 @@
+//! Who asks: the principal that an authentication established, and how it was established.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a local account, compared without regard to ASCII case: 1 to 64 of `a-z 0-9 . _ - @ $`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountName(String);
+
+/// The text cannot name an account or a group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a name: use 1 to 64 of the characters a-z, 0-9, '.', '_', '-', '@' and '$'")]
+pub struct NameError(String);
+
+impl AccountName {
+    /// The name in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-@$".contains(&b);
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(NameError(text.chars().take(64).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for AccountName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<AccountName> for String {
+    fn from(name: AccountName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a group of accounts; same characters and comparison as [`AccountName`].
+pub type GroupName = AccountName;
+
+/// A Windows security identifier in text form, `S-1-…`.
+///
+/// Only a directory gives one to a principal; a request never does ([ESC1, ESC9]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sid(String);
+
+impl Sid {
+    /// The text form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Sid {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let well_formed = text.strip_prefix("S-1-").is_some_and(|rest| {
+            rest.split('-').count() <= 16
+                && rest.split('-').all(|arc| !arc.is_empty() && arc.parse::<u64>().is_ok())
+        });
+        if well_formed { Ok(Self(text)) } else { Err(NameError(text.chars().take(64).collect())) }
+    }
+}
+
+impl From<Sid> for String {
+    fn from(sid: Sid) -> Self {
+        sid.0
+    }
+}
+
+/// Whether a principal is a person or a machine; a template is for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A person or a service that acts for one.
+    User,
+    /// A machine.
+    Computer,
+}
+
+/// An account as the authenticator found it: the only source of names in certificates, unless a template says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    /// The account.
+    pub name: AccountName,
+    /// Person or machine.
+    pub kind: PrincipalKind,
+    /// Groups, nested ones included.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// The name for the subject's common name; the account's name where it is absent.
+    #[serde(default)]
+    pub common_name: Option<String>,
+    /// Verified e-mail address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// User principal name.
+    #[serde(default)]
+    pub upn: Option<String>,
+    /// Host names that belong to this account, the first one being its own; lower case.
+    #[serde(default)]
+    pub dns_names: Vec<String>,
+    /// Security identifier, when a directory vouches for one.
+    #[serde(default)]
+    pub sid: Option<Sid>,
+}
+
+/// How a caller proved who it is (MS-XCEP 3.1.4.1.3.6 `clientAuthentication`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// WS-Security UsernameToken in the message, inside TLS.
+    UsernamePassword,
+    /// A certificate in the TLS handshake.
+    ClientCertificate,
+}
+
+impl Method {
+    /// A word for logs and audit records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UsernamePassword => "username_password",
+            Self::ClientCertificate => "client_certificate",
+        }
+    }
+}
+
+/// An authenticated caller.
+///
+/// `muster-server::auth` makes it from evidence that it verified, and hands it out only together with the
+/// message that the evidence covers. There is no default and no anonymous caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    principal: Principal,
+    method: Method,
+    certificate: Option<Vec<u8>>,
+}
+
+impl Caller {
+    /// States that `principal` was authenticated by `method`. To be called by authenticators only.
+    #[must_use]
+    pub const fn authenticated(principal: Principal, method: Method) -> Self {
+        Self { principal, method, certificate: None }
+    }
+
+    /// The same with the certificate (DER) of the TLS handshake.
+    #[must_use]
+    pub fn with_certificate(mut self, der: Vec<u8>) -> Self {
+        self.certificate = Some(der);
+        self
+    }
+
+    /// The account.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// How it authenticated.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The certificate of the TLS handshake, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_names_fold_case_and_refuse_separators() {
+        assert_eq!("Alice".parse::<AccountName>().map(String::from), Ok("alice".to_owned()));
+        for text in ["", "a b", "a\\b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(text.parse::<AccountName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn security_identifiers_are_checked() {
+        assert!(Sid::try_from("S-1-5-21-1-2-3-1104".to_owned()).is_ok());
+        for text in ["", "S-1-", "S-2-5", "S-1-5-x", "S-1-5--1"] {
+            assert!(Sid::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Every reason for which policy refuses, with the sentence that the requester reads.
+//!
+//! Rules for the sentences: what was refused, why, what to do; at most 200 characters; nothing about other users,
+//! templates or requests. The HRESULT that goes with each is in `muster-server::fault`, in one exhaustive match.
+
+use crate::request::RequestId;
+use crate::time::UnixTime;
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No template is named anywhere in the request.
+    #[error(
+        "The request names no template; add the certificate template extension or a CertificateTemplate attribute."
+    )]
+    NoTemplate,
+    /// Two different templates are named.
+    #[error("The request names two different templates; create a new request.")]
+    TemplateConflict,
+    /// Unknown, not offered here, or not allowed: the caller cannot tell which.
+    #[error(
+        "You are not allowed to enroll for this template, or it is not offered here; ask for permission to enroll."
+    )]
+    TemplateDenied,
+    /// The request wants a later revision than there is.
+    #[error(
+        "The request asks for a newer revision of the template than this service has; fetch the policy again."
+    )]
+    TemplateVersion,
+    /// Key algorithm not in the template.
+    #[error("The template does not take keys of the kind {0}; create a key of a kind that it lists.")]
+    KeyAlgorithm(&'static str),
+    /// Key too small.
+    #[error(
+        "The public key was refused: {bits} bits are too short, the template asks for {minimum}; create a new key."
+    )]
+    KeyTooShort {
+        /// Bits of the key.
+        bits: u32,
+        /// Bits asked for.
+        minimum: u32,
+    },
+    /// The key was reported as compromised.
+    #[error("This public key was reported as compromised and can never be used again; create a new key.")]
+    KeyBlocked,
+    /// The account lacks a host name that the template needs.
+    #[error("The account has no host name, which this template needs; have it added to the account.")]
+    DnsNameMissing,
+    /// The account lacks an e-mail address that the template needs.
+    #[error("The account has no e-mail address, which this template needs; have it added to the account.")]
+    EmailMissing,
+    /// The account lacks a user principal name that the template needs.
+    #[error(
+        "The account has no user principal name, which this template needs; have it added to the account."
+    )]
+    UpnMissing,
+    /// The request asks for a name outside the rules.
+    #[error(
+        "The request asks for the name {0}, which does not belong to the account; leave it out, or have it added to the account."
+    )]
+    NameNotAllowed(String),
+    /// The request asks for no name although it must.
+    #[error(
+        "This template takes its names from the request, but the request has none; add a subject alternative name."
+    )]
+    NameMissing,
+    /// The request carries a SID that is not the authenticated one.
+    #[error("The request carries a security identifier; the server sets it itself, so remove it.")]
+    SidInRequest,
+    /// The request asks to become a CA.
+    #[error(
+        "The request asks for a CA certificate, which no template gives; remove basic constraints and keyCertSign."
+    )]
+    CaRequested,
+    /// A form that this endpoint or this version does not serve.
+    #[error("Requests on behalf of others are not accepted here; let the requester enroll itself.")]
+    OnBehalfOf,
+    /// A first enrollment at a renewal-only address.
+    #[error("This address accepts renewals only; enroll at another address of the enrollment policy.")]
+    RenewalOnly,
+    /// The certificate to be renewed is not one of ours.
+    #[error("The certificate to be renewed was not issued by this service; enroll anew.")]
+    RenewalUnknown,
+    /// It belongs to somebody else.
+    #[error("The certificate to be renewed belongs to another account; enroll anew.")]
+    RenewalForeign,
+    /// It has expired or is not valid yet.
+    #[error("The certificate to be renewed is not valid now ({0}); enroll anew with another sign-in method.")]
+    RenewalExpired(UnixTime),
+    /// It was revoked.
+    #[error("The certificate to be renewed has been revoked; ask your administrator.")]
+    RenewalRevoked,
+    /// It was issued from another template.
+    #[error(
+        "The certificate to be renewed was issued from another template; renew with that template or enroll anew."
+    )]
+    RenewalTemplate,
+    /// The renewal signer differs from the certificate of the TLS connection.
+    #[error(
+        "The certificate of the connection is not the one that signed the renewal; use the same for both."
+    )]
+    RenewalSigner,
+    /// An officer said no.
+    #[error("Request {id} was denied by an officer: {comment}")]
+    DeniedByOfficer {
+        /// The request.
+        id: RequestId,
+        /// What the officer wrote.
+        comment: String,
+    },
+    /// The CA certificate ends before the template's certificates would.
+    #[error(
+        "The CA certificate ends on {0}, too soon for this template; the administrator has to renew the CA."
+    )]
+    CaExpiring(UnixTime),
+}
+
+impl Refusal {
+    /// A stable word for logs and audit records.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoTemplate => "NO_TEMPLATE",
+            Self::TemplateConflict => "TEMPLATE_CONFLICT",
+            Self::TemplateDenied => "TEMPLATE_DENIED",
+            Self::TemplateVersion => "TEMPLATE_VERSION",
+            Self::KeyAlgorithm(_) => "KEY_ALGORITHM",
+            Self::KeyTooShort { .. } => "KEY_TOO_SHORT",
+            Self::KeyBlocked => "KEY_BLOCKED",
+            Self::DnsNameMissing => "DNS_REQUIRED",
+            Self::EmailMissing => "EMAIL_REQUIRED",
+            Self::UpnMissing => "UPN_REQUIRED",
+            Self::NameNotAllowed(_) => "NAME_NOT_YOURS",
+            Self::NameMissing => "NAME_MISSING",
+            Self::SidInRequest => "SID_IN_REQUEST",
+            Self::CaRequested => "CA_REQUESTED",
+            Self::OnBehalfOf => "ON_BEHALF_OF",
+            Self::RenewalOnly => "RENEWAL_ONLY",
+            Self::RenewalUnknown => "RENEW_UNKNOWN",
+            Self::RenewalForeign => "RENEW_FOREIGN",
+            Self::RenewalExpired(_) => "RENEW_EXPIRED",
+            Self::RenewalRevoked => "RENEW_REVOKED",
+            Self::RenewalTemplate => "RENEW_TEMPLATE",
+            Self::RenewalSigner => "RENEW_SIGNER",
+            Self::DeniedByOfficer { .. } => "DENIED",
+            Self::CaExpiring(_) => "CA_EXPIRY",
+        }
+    }
+}

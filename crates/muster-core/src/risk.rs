@@ -1,0 +1,101 @@
+//! Templates that are known to be attacked, refused in one sentence that names the danger.
+//!
+//! The names ESC1 to ESC17 are those of the public catalogue of attacks on certificate services; docs/threats.md
+//! lists each with the place that stops it.
+
+use crate::template::{Grantee, SubjectSource, Template, eku};
+
+/// Purposes with which a certificate can authenticate its holder to a directory.
+const AUTHENTICATION: [&str; 4] =
+    [eku::CLIENT_AUTHENTICATION, eku::SMARTCARD_LOGON, eku::PKINIT_CLIENT, eku::ANY];
+
+/// A dangerous combination.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Risk {
+    /// The requester chooses the name in a certificate that can log in.
+    #[error(
+        "template '{0}' lets any of its enrollees choose the name in a logon certificate (ESC1): \
+         build the subject from the identity, or set issuance.approval = true"
+    )]
+    ChosenLogonName(String),
+    /// The certificate is good for every purpose.
+    #[error("template '{0}' allows any purpose (ESC2): name the purposes it needs in eku")]
+    AnyPurpose(String),
+    /// The holder could enroll for others.
+    #[error(
+        "template '{0}' makes enrollment agents, who can act for anybody (ESC3): \
+         enrolling for others is not supported yet, so remove 1.3.6.1.4.1.311.20.2.1 from eku"
+    )]
+    EnrollmentAgent(String),
+    /// The certificate would speak for the CA or the KDC.
+    #[error(
+        "template '{template}' has the purpose {purpose}, which only the CA itself may hold: remove {oid} from eku"
+    )]
+    CaPurpose {
+        /// The template.
+        template: String,
+        /// The purpose in words.
+        purpose: &'static str,
+        /// The purpose's identifier.
+        oid: &'static str,
+    },
+    /// The requester chooses any server name.
+    #[error(
+        "template '{template}' lets its enrollees choose server names beyond their own ('{pattern}', ESC17): \
+         use allow_dns = [\"own\"], or set issuance.approval = true"
+    )]
+    ChosenServerName {
+        /// The template.
+        template: String,
+        /// The pattern that goes too far.
+        pattern: String,
+    },
+    /// Everybody who has an account may enroll for names of their choice.
+    #[error(
+        "template '{0}' takes names from the request and is open to every account: \
+         grant enroll to a group or to accounts"
+    )]
+    OpenToAll(String),
+}
+
+/// Looks for the combinations above.
+///
+/// # Errors
+/// The first danger found.
+pub fn check(template: &Template) -> Result<(), Risk> {
+    let name = || template.name.clone();
+    if template.has_eku(eku::ANY) || template.eku.is_empty() {
+        return Err(Risk::AnyPurpose(name()));
+    }
+    if template.has_eku(eku::ENROLLMENT_AGENT) {
+        return Err(Risk::EnrollmentAgent(name()));
+    }
+    for (oid, purpose) in [
+        (eku::OCSP_SIGNING, "OCSP signing"),
+        (eku::CA_EXCHANGE, "CA exchange"),
+        (eku::KDC_AUTHENTICATION, "KDC authentication"),
+        (eku::TIME_STAMPING, "time stamping"),
+    ] {
+        if template.has_eku(oid) {
+            return Err(Risk::CaPurpose { template: name(), purpose, oid });
+        }
+    }
+    match template.subject.source {
+        SubjectSource::Identity => Ok(()),
+        SubjectSource::Request if template.issuance.approval => Ok(()),
+        SubjectSource::Request => {
+            if AUTHENTICATION.iter().any(|oid| template.has_eku(oid)) {
+                return Err(Risk::ChosenLogonName(name()));
+            }
+            if template.has_eku(eku::SERVER_AUTHENTICATION)
+                && let Some(pattern) = template.subject.allow_dns.iter().find(|p| p.as_str() != "own")
+            {
+                return Err(Risk::ChosenServerName { template: name(), pattern: pattern.clone() });
+            }
+            if template.permissions.enroll.contains(&Grantee::Authenticated) {
+                return Err(Risk::OpenToAll(name()));
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Templates: the blueprint of a certificate, with a revision and permissions.
+//!
+//! The text form is TOML, the same that `muster template` writes and reads. Keys that we do not know are refused,
+//! so that a misspelt rule cannot silently be no rule.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{AccountName, Principal, PrincipalKind};
+use crate::names::{self, NameAttribute};
+use crate::oid::Oid;
+use crate::request::KeyAlgorithm;
+
+/// Extended key usages that templates name by word (RFC 5280 4.2.1.12 and Microsoft's).
+pub mod eku {
+    /// TLS client, Windows logon by certificate where the directory maps it.
+    pub const CLIENT_AUTHENTICATION: &str = "1.3.6.1.5.5.7.3.2";
+    /// TLS server.
+    pub const SERVER_AUTHENTICATION: &str = "1.3.6.1.5.5.7.3.1";
+    /// Code signing.
+    pub const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+    /// S/MIME.
+    pub const EMAIL_PROTECTION: &str = "1.3.6.1.5.5.7.3.4";
+    /// Time stamping.
+    pub const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+    /// OCSP signing.
+    pub const OCSP_SIGNING: &str = "1.3.6.1.5.5.7.3.9";
+    /// IKE intermediate.
+    pub const IPSEC_IKE: &str = "1.3.6.1.5.5.8.2.2";
+    /// Windows smart-card logon.
+    pub const SMARTCARD_LOGON: &str = "1.3.6.1.4.1.311.20.2.2";
+    /// PKINIT client.
+    pub const PKINIT_CLIENT: &str = "1.3.6.1.5.2.3.4";
+    /// PKINIT KDC.
+    pub const KDC_AUTHENTICATION: &str = "1.3.6.1.5.2.3.5";
+    /// Enrollment agent.
+    pub const ENROLLMENT_AGENT: &str = "1.3.6.1.4.1.311.20.2.1";
+    /// CA exchange certificate.
+    pub const CA_EXCHANGE: &str = "1.3.6.1.4.1.311.21.5";
+    /// Any purpose.
+    pub const ANY: &str = "2.5.29.37.0";
+    /// Encrypting file system.
+    pub const FILE_ENCRYPTION: &str = "1.3.6.1.4.1.311.10.3.4";
+}
+
+/// Bits of the key usage extension that a template may ask for (RFC 5280 4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUsage {
+    /// digitalSignature.
+    DigitalSignature,
+    /// nonRepudiation (contentCommitment).
+    NonRepudiation,
+    /// keyEncipherment; RSA keys only, dropped for others.
+    KeyEncipherment,
+    /// dataEncipherment; RSA keys only, dropped for others.
+    DataEncipherment,
+    /// keyAgreement; EC keys only, dropped for others.
+    KeyAgreement,
+}
+
+/// Where subject and alternative names come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectSource {
+    /// From the authenticated identity; what the request asks for is ignored.
+    Identity,
+    /// From the request, within the rules of [`SubjectRules`].
+    Request,
+}
+
+/// What the common name is built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommonNameFrom {
+    /// The account's common name, or its name.
+    CommonName,
+    /// The account's first host name.
+    DnsName,
+    /// No common name: the subject is empty and the alternative names are critical.
+    None,
+}
+
+/// An alternative name built from the identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AltNameFrom {
+    /// Every host name of the account.
+    DnsNames,
+    /// The account's e-mail address.
+    Email,
+    /// The account's user principal name.
+    Upn,
+}
+
+/// Rules about names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectRules {
+    /// Identity or request.
+    pub source: SubjectSource,
+    /// Source `identity`: what the common name is.
+    #[serde(default = "default_common_name")]
+    pub common_name: CommonNameFrom,
+    /// Source `identity`: which alternative names are built.
+    #[serde(default)]
+    pub alternatives: BTreeSet<AltNameFrom>,
+    /// Source `request`: host names that may be asked for. `own` means those of the account; `host.example` that
+    /// name; `.lab.example` every name below; `*.lab.example` that wildcard.
+    #[serde(default)]
+    pub allow_dns: Vec<String>,
+    /// Source `request`: whether the account's own e-mail address may be asked for.
+    #[serde(default)]
+    pub allow_own_email: bool,
+    /// Source `request`: IP addresses that may be asked for, as addresses or prefixes (`10.1.0.0/16`).
+    #[serde(default)]
+    pub allow_ip: Vec<String>,
+    /// Source `request`: subject attributes besides the common name that are copied.
+    #[serde(default)]
+    pub allow_attributes: BTreeSet<NameAttribute>,
+    /// Subject attributes that every certificate carries, most significant first, such as
+    /// `[["country", "DE"], ["organization", "Example"]]`.
+    #[serde(default)]
+    pub fixed: Vec<(NameAttribute, String)>,
+}
+
+const fn default_common_name() -> CommonNameFrom {
+    CommonNameFrom::CommonName
+}
+
+/// Rules about keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRules {
+    /// Algorithms accepted, the one that clients should prefer first.
+    pub algorithms: Vec<KeyAlgorithm>,
+    /// Smallest RSA modulus, in bits.
+    #[serde(default = "default_rsa_bits")]
+    pub minimum_rsa_bits: u32,
+    /// Tells Windows to mark the private key as exportable.
+    #[serde(default)]
+    pub exportable: bool,
+    /// Key usage bits.
+    pub usage: BTreeSet<KeyUsage>,
+}
+
+const fn default_rsa_bits() -> u32 {
+    2048
+}
+
+/// How long certificates live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidityRules {
+    /// Lifetime in days.
+    pub days: u32,
+    /// Clients renew this many days before the end.
+    pub renew_before_days: u32,
+}
+
+/// What has to happen before a certificate is issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuanceRules {
+    /// An officer has to approve a first enrollment.
+    #[serde(default)]
+    pub approval: bool,
+    /// A renewal needs no new approval.
+    #[serde(default)]
+    pub renewal_without_approval: bool,
+    /// Signatures of enrollment agents that a request must carry.
+    #[serde(default)]
+    pub signatures: u32,
+    /// Extended key usage that their certificates must have.
+    #[serde(default)]
+    pub signature_eku: Option<Oid>,
+}
+
+/// Who may do what. Deny wins over allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permissions {
+    /// May ask for a certificate.
+    #[serde(default)]
+    pub enroll: Vec<Grantee>,
+    /// May be told to ask by itself; of use only with `enroll`.
+    #[serde(default)]
+    pub auto_enroll: Vec<Grantee>,
+    /// May not, whatever else is said.
+    #[serde(default)]
+    pub deny: Vec<Grantee>,
+}
+
+/// A group, an account, or everybody who authenticated, in one permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Grantee {
+    /// `group:NAME`.
+    Group(AccountName),
+    /// `account:NAME`.
+    Account(AccountName),
+    /// `authenticated`: every account.
+    Authenticated,
+}
+
+impl Grantee {
+    fn covers(&self, principal: &Principal) -> bool {
+        match self {
+            Self::Group(name) => principal.groups.contains(name),
+            Self::Account(name) => principal.name == *name,
+            Self::Authenticated => true,
+        }
+    }
+}
+
+impl TryFrom<String> for Grantee {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let name = |n: &str| n.parse::<AccountName>().map_err(|e| e.to_string());
+        match text.split_once(':') {
+            Some(("group", n)) => name(n).map(Self::Group),
+            Some(("account", n)) => name(n).map(Self::Account),
+            None if text == "authenticated" => Ok(Self::Authenticated),
+            Some(_) | None => {
+                Err(format!("'{text}' grants nothing: write group:NAME, account:NAME or authenticated"))
+            }
+        }
+    }
+}
+
+impl From<Grantee> for String {
+    fn from(grantee: Grantee) -> Self {
+        match grantee {
+            Grantee::Group(n) => format!("group:{n}"),
+            Grantee::Account(n) => format!("account:{n}"),
+            Grantee::Authenticated => "authenticated".to_owned(),
+        }
+    }
+}
+
+/// A template as the administrator writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// The name in requests (`CertificateTemplate:`), 1 to 64 of `A-Z a-z 0-9 _ -`; compared without regard to case.
+    pub name: String,
+    /// The name for people.
+    pub display_name: String,
+    /// The identifier (1.3.6.1.4.1.311.21.7); given by the store when the template is first added.
+    #[serde(default)]
+    pub oid: Option<Oid>,
+    /// Major revision, 100 for a new template. A request for a later revision is refused.
+    #[serde(default = "default_major")]
+    pub major: u32,
+    /// Minor revision; the store raises it with every change.
+    #[serde(default)]
+    pub minor: u32,
+    /// For users or for computers.
+    pub kind: PrincipalKind,
+    /// Extended key usages, never empty.
+    pub eku: Vec<Oid>,
+    /// Certificate policies put into every certificate.
+    #[serde(default)]
+    pub policies: Vec<Oid>,
+    /// Templates that this one replaces, by name.
+    #[serde(default)]
+    pub supersedes: Vec<String>,
+    /// Names.
+    pub subject: SubjectRules,
+    /// Keys.
+    pub key: KeyRules,
+    /// Lifetime.
+    pub validity: ValidityRules,
+    /// Approval and signatures.
+    #[serde(default)]
+    pub issuance: IssuanceRules,
+    /// Who may enroll.
+    #[serde(default)]
+    pub permissions: Permissions,
+}
+
+const fn default_major() -> u32 {
+    100
+}
+
+/// What one caller may do with one template (MS-XCEP 3.1.4.1.3.21 `permission`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// May ask.
+    pub enroll: bool,
+    /// May ask unattended.
+    pub auto_enroll: bool,
+}
+
+/// Why a template cannot be used as it is written. One sentence, and what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The text is not TOML of this shape.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value is outside its range.
+    #[error("template '{template}': {key} {problem}")]
+    Value {
+        /// The template.
+        template: String,
+        /// The key in the TOML text.
+        key: &'static str,
+        /// What is wrong with its value, and what to write.
+        problem: String,
+    },
+    /// The combination of settings is one that is attacked; see [`crate::risk`].
+    #[error(transparent)]
+    Risky(#[from] crate::risk::Risk),
+}
+
+impl Template {
+    /// Reads a template and checks it: syntax, values, then dangers.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, TemplateError> {
+        let template: Self = toml::from_str(text).map_err(|e| TemplateError::Syntax(e.to_string()))?;
+        template.check()?;
+        Ok(template)
+    }
+
+    /// Writes the template as [`Template::from_toml`] reads it.
+    ///
+    /// # Errors
+    /// Never for a template that was read; the writer's error otherwise.
+    pub fn to_toml(&self) -> Result<String, TemplateError> {
+        toml::to_string_pretty(self).map_err(|e| TemplateError::Syntax(e.to_string()))
+    }
+
+    /// Checks every value, then the combinations that are known to be attacked.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), TemplateError> {
+        let wrong = |key: &'static str, problem: &str| {
+            Err(TemplateError::Value { template: self.name.clone(), key, problem: problem.to_owned() })
+        };
+        let name_ok = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(name_ok) {
+            return wrong("name", "must be 1 to 64 letters, digits, '_' or '-'");
+        }
+        if ["ca", "subca", "crossca"].iter().any(|n| self.name.eq_ignore_ascii_case(n)) {
+            return wrong("name", "must not be CA, SubCA or CrossCA: Windows gives these names a meaning");
+        }
+        if self.display_name.trim().is_empty() || self.display_name.chars().count() > 128 {
+            return wrong("display_name", "must have 1 to 128 characters");
+        }
+        if self.eku.is_empty() {
+            return wrong(
+                "eku",
+                "must name at least one purpose: a certificate without one is good for any (ESC2)",
+            );
+        }
+        if self.key.algorithms.is_empty() {
+            return wrong("key.algorithms", "must name at least one of rsa, p256, p384, p521, ed25519");
+        }
+        if self.key.usage.is_empty() {
+            return wrong("key.usage", "must name at least one usage, such as digital_signature");
+        }
+        if !matches!(self.key.minimum_rsa_bits, 2048 | 3072 | 4096) {
+            return wrong("key.minimum_rsa_bits", "must be 2048, 3072 or 4096");
+        }
+        if !(1..=3_650).contains(&self.validity.days) {
+            return wrong("validity.days", "must be 1 to 3650");
+        }
+        if self.validity.renew_before_days == 0 || self.validity.renew_before_days >= self.validity.days {
+            return wrong("validity.renew_before_days", "must be at least 1 and less than validity.days");
+        }
+        if self.issuance.signatures > 0 {
+            return wrong(
+                "issuance.signatures",
+                "must be 0: signatures of enrollment agents are not supported yet",
+            );
+        }
+        if self.major == 0 {
+            return wrong("major", "must be at least 1");
+        }
+        self.check_names()?;
+        crate::risk::check(self)?;
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), TemplateError> {
+        let wrong = |key: &'static str, problem: String| {
+            Err(TemplateError::Value { template: self.name.clone(), key, problem })
+        };
+        for pattern in &self.subject.allow_dns {
+            let host = pattern.strip_prefix('.').unwrap_or(pattern);
+            if pattern != "own" && !names::is_host_name(host, !pattern.starts_with('.')) {
+                return wrong(
+                    "subject.allow_dns",
+                    format!(
+                        "does not understand '{pattern}': write own, host.example, .lab.example or *.lab.example"
+                    ),
+                );
+            }
+        }
+        for prefix in &self.subject.allow_ip {
+            if IpPrefix::parse(prefix).is_none() {
+                return wrong(
+                    "subject.allow_ip",
+                    format!(
+                        "does not understand '{prefix}': write an address or a prefix such as 10.1.0.0/16"
+                    ),
+                );
+            }
+        }
+        for (_, value) in &self.subject.fixed {
+            if !names::is_subject_text(value) {
+                return wrong("subject.fixed", format!("cannot use '{value}': 1 to 64 printable characters"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `principal` may do. The kind of the account must fit as well: a template for computers is not for users.
+    #[must_use]
+    pub fn permission(&self, principal: &Principal) -> Permission {
+        let any = |list: &[Grantee]| list.iter().any(|g| g.covers(principal));
+        let enroll =
+            principal.kind == self.kind && any(&self.permissions.enroll) && !any(&self.permissions.deny);
+        Permission { enroll, auto_enroll: enroll && any(&self.permissions.auto_enroll) }
+    }
+
+    /// Whether the template has this extended key usage.
+    #[must_use]
+    pub fn has_eku(&self, oid: &str) -> bool {
+        self.eku.iter().any(|e| e.as_str() == oid)
+    }
+}
+
+/// An IP address range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IpPrefix {
+    address: std::net::IpAddr,
+    bits: u32,
+}
+
+impl IpPrefix {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address.parse().ok()?, Some(bits.parse::<u32>().ok()?)),
+            None => (text.parse().ok()?, None),
+        };
+        let width = if matches!(address, std::net::IpAddr::V4(_)) { 32 } else { 128 };
+        let bits = bits.unwrap_or(width);
+        (bits <= width).then_some(Self { address, bits })
+    }
+
+    pub(crate) fn contains(self, other: std::net::IpAddr) -> bool {
+        match (self.address, other) {
+            (std::net::IpAddr::V4(a), std::net::IpAddr::V4(b)) => {
+                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
+            }
+            (std::net::IpAddr::V6(a), std::net::IpAddr::V6(b)) => {
+                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
+            }
+            (std::net::IpAddr::V4(_), std::net::IpAddr::V6(_))
+            | (std::net::IpAddr::V6(_), std::net::IpAddr::V4(_)) => false,
+        }
+    }
+}
