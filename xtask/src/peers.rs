@@ -1,0 +1,195 @@
+//! The programs of others that tests drive: found, or installed where that is harmless, else named as missing.
+//!
+//! A test asks `muster_testkit::peers` for a program. If it is not there, the test appends a line to the file
+//! named by `MUSTER_NOT_RUN` and returns; the test run ends with these lines, so nothing is skipped in silence.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::stage::{Verdict, stream};
+use crate::workspace::root;
+
+/// A program that has to be on the machine.
+struct Program {
+    name: &'static str,
+    /// Run to see whether it is there.
+    probe: &'static [&'static str],
+    /// Debian's package.
+    package: &'static str,
+    /// What cannot be done without it.
+    purpose: &'static str,
+    /// Tells the tests where it is.
+    variable: Option<&'static str>,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "openssl",
+        probe: &["version"],
+        package: "openssl",
+        purpose: "judging issued certificates and CRLs with OpenSSL",
+        variable: Some("MUSTER_PEER_OPENSSL"),
+    },
+    Program {
+        name: "curl",
+        probe: &["--version"],
+        package: "curl",
+        purpose: "driving TLS and HTTP with curl",
+        variable: Some("MUSTER_PEER_CURL"),
+    },
+    Program {
+        name: "c++",
+        probe: &["--version"],
+        package: "g++",
+        purpose: "building the fuzz targets",
+        variable: None,
+    },
+];
+
+/// Used if the first python3 of the path has no `venv`.
+const PYTHONS: &[&str] = &["python3", "/usr/bin/python3"];
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Peers {
+    /// For the tests.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// One sentence for each program that is not there: what for, and how to get it.
+    pub(crate) missing: Vec<String>,
+}
+
+/// `cargo xtask peers`.
+#[expect(clippy::unnecessary_wraps, reason = "the tasks have one shape")]
+pub(crate) fn run() -> Result<bool> {
+    let peers = provide();
+    for (variable, value) in &peers.environment {
+        println!("{variable}={}", value.display());
+    }
+    for sentence in &peers.missing {
+        println!("MISSING: {sentence}");
+    }
+    Ok(peers.missing.is_empty())
+}
+
+/// Finds the programs; installs with Debian's packages if that is possible, and Python's packages below `target/`.
+pub(crate) fn provide() -> Peers {
+    let mut packages: Vec<&str> =
+        PROGRAMS.iter().filter(|program| !program.is_there()).map(|program| program.package).collect();
+    if python().is_none() {
+        packages.push("python3-venv");
+    }
+    if !packages.is_empty()
+        && is_root_on_debian()
+        && let Err(error) = install(&packages)
+    {
+        println!("warning: {error:#}");
+    }
+    let mut peers = Peers::default();
+    for program in PROGRAMS {
+        if !program.is_there() {
+            let Program { name, package, purpose, .. } = program;
+            peers.missing.push(format!("{purpose}: `{name}` is missing (Debian's package {package})"));
+        } else if let Some(variable) = program.variable {
+            peers.environment.push((variable, program.name.into()));
+        }
+    }
+    match virtual_environment() {
+        Ok(python) => peers.environment.push(("MUSTER_PEER_PYTHON", python.into())),
+        Err(error) => {
+            peers.missing.push(format!("driving both services with zeep, judging with pkilint: {error:#}"))
+        }
+    }
+    peers
+}
+
+/// Whether C++ can be compiled, which the fuzz targets' engine needs.
+pub(crate) fn has_cpp() -> bool {
+    PROGRAMS.iter().filter(|program| program.name == "c++").all(Program::is_there)
+}
+
+impl Program {
+    fn is_there(&self) -> bool {
+        succeeds(Command::new(self.name).args(self.probe))
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn is_root_on_debian() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let debian = release.lines().any(|line| {
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        matches!(key, "ID" | "ID_LIKE") && value.trim_matches('"').split(' ').any(|id| id == "debian")
+    });
+    let user = Command::new("id").arg("-u").output().map(|output| output.stdout).unwrap_or_default();
+    debian && user == b"0\n"
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing from Debian, since you are root: {}", packages.join(" "));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    stream(apt().args(["update", "-q"]))?;
+    let install = ["install", "-q", "-y", "--no-install-recommends"];
+    let (verdict, _) = stream(apt().args(install).args(packages))?;
+    anyhow::ensure!(verdict == Verdict::Ok, "apt-get could not install {}", packages.join(" "));
+    Ok(())
+}
+
+fn python() -> Option<&'static str> {
+    PYTHONS
+        .iter()
+        .copied()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import venv, ensurepip"])))
+}
+
+/// Makes or finds the virtual environment; the answer is its Python.
+fn virtual_environment() -> Result<PathBuf> {
+    let folder = root().join("target/peers");
+    let (environment, stamp) = (folder.join("venv"), folder.join("installed.txt"));
+    let interpreter = environment.join("bin/python");
+    let requirements = root().join("tests/peers/requirements.txt");
+    let wanted = fs::read_to_string(&requirements).context("tests/peers/requirements.txt")?;
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted)
+        && succeeds(Command::new(&interpreter).arg("--version"))
+    {
+        return Ok(interpreter);
+    }
+    let python = python().context("no Python with `venv` (Debian's package python3-venv)")?;
+    println!("installing tests/peers/requirements.txt into target/peers/venv");
+    remove(&environment)?;
+    fs::create_dir_all(&folder)?;
+    let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status()?;
+    anyhow::ensure!(made.success(), "`{python} -m venv` failed");
+    let (verdict, _) = stream(
+        Command::new(&interpreter)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(&requirements),
+    )?;
+    if verdict != Verdict::Ok {
+        // With half an environment tests would fail that are better not run.
+        remove(&environment)?;
+        anyhow::bail!("pip could not install tests/peers/requirements.txt (no network?)");
+    }
+    fs::write(&stamp, wanted)?;
+    Ok(interpreter)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

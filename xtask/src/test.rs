@@ -1,0 +1,189 @@
+//! `cargo xtask test`: every test in one run, and at its end what passed, how long it took and what was not run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::peers::{self, Peers};
+use crate::stage::{Count, Stages, Verdict, stream};
+use crate::workspace::{Metadata, cargo, root};
+use crate::{check, fuzz};
+
+/// How much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Everything.
+    All,
+    /// Without fuzzing and without the real peers.
+    Fast,
+}
+
+/// Integration tests with this prefix drive real peers.
+const PEER_PREFIX: &str = "peers_";
+
+/// `cargo xtask test`; whether nothing failed.
+pub(crate) fn run(extent: Extent) -> Result<bool> {
+    let metadata = Metadata::read()?;
+    let mut stages = Stages::default();
+    fresh_not_run_file()?;
+    let mut peers = Peers::default();
+    if extent == Extent::All {
+        stages.run("programs of peers", |_| {
+            peers = peers::provide();
+            Ok(if peers.missing.is_empty() { Verdict::Ok } else { Verdict::NotRun })
+        });
+    }
+    stages.run("format", |_| {
+        let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
+        let (product, fuzz) =
+            (stream(cargo().args(["fmt", "--all", "--check"]))?.0, stream(cargo().args(fuzz))?.0);
+        Ok(if product == Verdict::Ok { fuzz } else { product })
+    });
+    stages.run("checks", |_| Ok(if check::run(&[])? { Verdict::Ok } else { Verdict::Failed }));
+    stages.run("lints", |_| {
+        Ok(stream(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--keep-going",
+            "--",
+            "-D",
+            "warnings",
+        ]))?
+        .0)
+    });
+    stages.run("client alone", |_| {
+        let arguments = ["clippy", "-p", "muster", "--no-default-features", "--", "-D", "warnings"];
+        Ok(stream(cargo().args(arguments))?.0)
+    });
+    stages.run("documentation", |_| {
+        let mut rustdoc = cargo();
+        rustdoc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]);
+        Ok(stream(&mut rustdoc)?.0)
+    });
+
+    let (peer_tests, own_tests): (Vec<&str>, Vec<&str>) = metadata
+        .members
+        .iter()
+        .flat_map(|member| &member.integration_tests)
+        .map(String::as_str)
+        .partition(|name| name.starts_with(PEER_PREFIX));
+    let runner = Runner::find();
+    stages.run("unit and integration", |count| {
+        runner.run(&["--lib", "--bins"], &own_tests, &Peers::default(), count)
+    });
+    if metadata.members.iter().any(|member| member.library) {
+        stages.run("documentation's tests", |count| {
+            let (verdict, output) = stream(cargo().args(["test", "--workspace", "--doc"]))?;
+            count.add_output(&output);
+            Ok(verdict)
+        });
+    }
+    if extent == Extent::All {
+        stages.run("fuzz smoke", |_| {
+            if !peers::has_cpp() {
+                return Ok(Verdict::NotRun);
+            }
+            Ok(if fuzz::run(fuzz::SMOKE_SECONDS, &[])? { Verdict::Ok } else { Verdict::Failed })
+        });
+        if !peer_tests.is_empty() {
+            stages.run("real peers", |count| {
+                let built = stream(cargo().args(["build", "--workspace", "--bins"]))?.0;
+                if built == Verdict::Failed {
+                    return Ok(built);
+                }
+                runner.run(&[], &peer_tests, &peers, count)
+            });
+        }
+    }
+
+    let not_run = said_not_run()?;
+    let in_order = stages.report();
+    say_what_was_not_run(extent, &peers.missing, &not_run);
+    let Count { passed, failed, skipped } = stages.count;
+    // A test without its peer returns early, which its runner takes for success.
+    let (passed, skipped) = (passed.saturating_sub(not_run.len()), skipped + not_run.len());
+    println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(in_order)
+}
+
+/// What runs the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runner {
+    /// One process for each test.
+    Nextest,
+    /// What comes with cargo.
+    CargoTest,
+}
+
+impl Runner {
+    fn find() -> Self {
+        let nextest = cargo().args(["nextest", "--version"]).output();
+        if nextest.is_ok_and(|answer| answer.status.success()) { Self::Nextest } else { Self::CargoTest }
+    }
+
+    fn run(
+        self,
+        targets: &[&str],
+        integration_tests: &[&str],
+        peers: &Peers,
+        count: &mut Count,
+    ) -> Result<Verdict> {
+        let mut command = cargo();
+        match self {
+            Self::Nextest => command.args(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
+            Self::CargoTest => command.args(["test", "--no-fail-fast"]),
+        };
+        command.arg("--workspace").args(targets);
+        for name in integration_tests {
+            command.args(["--test", name]);
+        }
+        command.envs(peers.environment.iter().map(|(name, value)| (name, value)));
+        command.env("MUSTER_EXE", executable()).env("MUSTER_NOT_RUN", not_run_file());
+        let (verdict, output) = stream(&mut command)?;
+        count.add_output(&output);
+        Ok(verdict)
+    }
+}
+
+/// The `muster` that the tests of peers start.
+fn executable() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("debug").join(format!("muster{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn not_run_file() -> PathBuf {
+    root().join("target/peers/not-run.txt")
+}
+
+fn fresh_not_run_file() -> Result<()> {
+    let file = not_run_file();
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    fs::write(&file, "")?;
+    Ok(())
+}
+
+/// The lines that tests without their peer left, each once.
+fn said_not_run() -> Result<Vec<String>> {
+    let mut lines: Vec<String> = fs::read_to_string(not_run_file())?.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    Ok(lines)
+}
+
+fn say_what_was_not_run(extent: Extent, missing: &[String], not_run: &[String]) {
+    if extent == Extent::Fast {
+        println!("\nNOT RUN, as asked: fuzz smoke, real peers (`cargo xtask test` runs them)");
+    }
+    if missing.is_empty() && not_run.is_empty() {
+        return;
+    }
+    println!("\n!!!! NOT EVERYTHING WAS RUN");
+    for sentence in missing {
+        println!("MISSING: {sentence}");
+    }
+    for line in not_run {
+        println!("{line}");
+    }
+}
