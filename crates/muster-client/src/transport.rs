@@ -1,0 +1,282 @@
+//! Carries one SOAP message over HTTPS and says what became of it.
+//!
+//! The answer that matters most is not the body but whether the server may have acted: a certificate may have been
+//! issued although no answer came. [`Sent`] therefore keeps apart what certainly was not acted upon and what is
+//! unknown, and errs towards unknown.
+//!
+//! | What happened | Outcome |
+//! |---|---|
+//! | name not resolved, no connection, TLS refused (also by an alert of the server on a client certificate) | [`Sent::NotSent`] |
+//! | whole HTTP answer without SOAP, status 3xx, 4xx, 500, 501, 503, 505 | [`Sent::TurnedAway`] |
+//! | time-out or cut after the request was handed to the connection; 502, 504 (a gateway asked somebody) or any other answer without SOAP; an answer over the size limit | [`Sent::Unknown`] |
+//! | an XML body | [`Sent::Answered`] |
+//!
+//! A 500 without SOAP counts as turned away because these services answer every error that they meet while acting
+//! with a SOAP fault; what comes without one was refused by the web server in front of them.
+//! Redirects are not followed: the next server would not be the one that was configured.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use failure::{NotSent, Unknown};
+
+use crate::Endpoint;
+
+mod failure;
+
+/// How long to wait and how much to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransportLimits {
+    /// For name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// From the first octet of the request to the last of the answer.
+    pub request: Duration,
+    /// Octets of an answer's body. Stops a server from filling the client's memory.
+    pub body: usize,
+}
+
+impl Default for TransportLimits {
+    /// 15 s and 30 s, the defaults of Windows' web services library, and 1 MiB.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(15), request: Duration::from_secs(30), body: 1 << 20 }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug)]
+#[must_use]
+pub enum Sent {
+    /// Nothing reached the service.
+    NotSent(NotSent),
+    /// The service's web server answered without SOAP and without acting.
+    TurnedAway(StatusCode),
+    /// The service may have acted, its answer is not known.
+    Unknown(Unknown),
+    /// An XML body: a SOAP answer or fault.
+    Answered {
+        /// HTTP status.
+        status: StatusCode,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// Sends messages; keeps one idle connection per server.
+pub struct Transport {
+    tls: TlsConnector,
+    limits: TransportLimits,
+    idle: Mutex<HashMap<(String, u16), Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+/// Idle connections older than this are not used again: servers close them, and a request on a connection that is
+/// just being closed has an unknown outcome.
+const MAX_IDLE: Duration = Duration::from_secs(5);
+
+const SOAP_CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
+
+impl Transport {
+    /// With [`crate::tls::client_config`].
+    #[must_use]
+    pub fn new(config: ClientConfig, limits: TransportLimits) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(config)), limits, idle: Mutex::default() }
+    }
+
+    /// Posts a SOAP message.
+    pub async fn post(&self, endpoint: &Endpoint, message: Bytes) -> Sent {
+        let request = match request(endpoint, message) {
+            Ok(request) => request,
+            Err(error) => return Sent::NotSent(NotSent::Request(error)),
+        };
+        let request = match self.take_idle(endpoint) {
+            None => request,
+            Some(connection) => match self.send(endpoint, connection, request).await {
+                Attempt::Done(sent) => return sent,
+                // The connection was closed before the request went out.
+                Attempt::Returned(request, _) => *request,
+            },
+        };
+        let connection = match self.connect(endpoint).await {
+            Ok(connection) => connection,
+            Err(error) => return Sent::NotSent(error),
+        };
+        match self.send(endpoint, connection, request).await {
+            Attempt::Done(sent) => sent,
+            Attempt::Returned(_, error) => Sent::NotSent(NotSent::from_hyper(&error)),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, NotSent> {
+        let deadline = Instant::now() + self.limits.connect;
+        let stream = timeout_at(deadline, connect_tcp(endpoint, deadline))
+            .await
+            .map_err(|_| NotSent::ConnectTimeout(self.limits.connect))??;
+        let stream = timeout_at(deadline, self.handshake(endpoint, stream))
+            .await
+            .map_err(|_| NotSent::TlsTimeout(self.limits.connect))??;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| NotSent::from_hyper(&error))?;
+        // Ends when the sender is dropped or the server closes; errors reach the sender.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    async fn handshake(&self, endpoint: &Endpoint, stream: TcpStream) -> Result<TlsStream<TcpStream>, NotSent> {
+        let name = endpoint.server_name().ok_or_else(|| NotSent::Name(endpoint.host().to_owned()))?;
+        self.tls.connect(name, stream).await.map_err(|error| NotSent::from_tls(&error))
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        mut connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> Attempt {
+        let exchange = async {
+            let response = match connection.try_send_request(request).await {
+                Ok(response) => response,
+                Err(mut error) => {
+                    let request = error.take_message();
+                    let error = error.into_error();
+                    return match request {
+                        Some(request) => Attempt::Returned(Box::new(request), error),
+                        None => Attempt::Done(failure::after_sending(&error)),
+                    };
+                }
+            };
+            Attempt::Done(self.read(response).await)
+        };
+        match timeout(self.limits.request, exchange).await {
+            Err(_) => Attempt::Done(Sent::Unknown(Unknown::Timeout(self.limits.request))),
+            Ok(done @ Attempt::Done(Sent::Answered { .. })) => {
+                self.keep(endpoint, connection);
+                done
+            }
+            Ok(attempt) => attempt,
+        }
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Sent {
+        let status = response.status();
+        let is_xml = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| is_xml(value));
+        if !is_xml {
+            return without_soap(status);
+        }
+        let mut incoming = response.into_body();
+        let mut body = BytesMut::new();
+        while let Some(frame) = incoming.frame().await {
+            let data = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => return failure::after_sending(&error),
+            };
+            if body.len().saturating_add(data.len()) > self.limits.body {
+                return Sent::Unknown(Unknown::TooLarge { limit: self.limits.body });
+            }
+            body.extend_from_slice(&data);
+        }
+        if body.is_empty() { without_soap(status) } else { Sent::Answered { status, body: body.freeze() } }
+    }
+
+    fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle.remove(&origin(endpoint))?;
+        (found.since.elapsed() < MAX_IDLE && found.connection.is_ready()).then_some(found.connection)
+    }
+
+    fn keep(&self, endpoint: &Endpoint, connection: Connection) {
+        if !connection.is_closed() {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.insert(origin(endpoint), Idle { connection, since: Instant::now() });
+        }
+    }
+}
+
+/// What became of a request on one connection.
+enum Attempt {
+    Done(Sent),
+    /// Not one octet was written.
+    Returned(Box<Request<Full<Bytes>>>, hyper::Error),
+}
+
+fn origin(endpoint: &Endpoint) -> (String, u16) {
+    (endpoint.host().to_ascii_lowercase(), endpoint.port())
+}
+
+fn request(endpoint: &Endpoint, message: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(endpoint.path())
+        .header(HOST, endpoint.host_header())
+        .header(USER_AGENT, concat!("muster/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/soap+xml")
+        .header(CONTENT_TYPE, SOAP_CONTENT_TYPE)
+        .body(Full::new(message))
+}
+
+fn is_xml(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    ["application/soap+xml", "text/xml", "application/xml"].iter().any(|xml| media.eq_ignore_ascii_case(xml))
+}
+
+/// Tells a refusal from an answer that leaves open what happened behind the web server.
+fn without_soap(status: StatusCode) -> Sent {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::NOT_IMPLEMENTED
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Sent::TurnedAway(status),
+        _ if status.is_redirection() || status.is_client_error() => Sent::TurnedAway(status),
+        _ => Sent::Unknown(Unknown::NoSoap(status)),
+    }
+}
+
+/// Tries the addresses of the host one after the other; each gets its share of the time that is left, so that one
+/// that swallows packets does not use up the time of the others.
+async fn connect_tcp(endpoint: &Endpoint, deadline: Instant) -> Result<TcpStream, NotSent> {
+    let addresses = tokio::net::lookup_host((endpoint.host(), endpoint.port()))
+        .await
+        .map_err(|error| NotSent::Resolve { host: endpoint.host().to_owned(), error })?;
+    let addresses: Vec<_> = addresses.collect();
+    let mut last = NotSent::NoAddress(endpoint.host().to_owned());
+    for (tried, address) in addresses.iter().enumerate() {
+        let remaining = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX).max(1);
+        let share = deadline.saturating_duration_since(Instant::now()) / remaining;
+        last = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A lost Nagle race costs 40 ms; if it cannot be switched off, so be it.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => NotSent::Connect { address: *address, error },
+            Err(_) => NotSent::ConnectTimeout(share),
+        };
+    }
+    Err(last)
+}
