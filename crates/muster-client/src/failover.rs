@@ -8,7 +8,7 @@
 //! # When to go on to the next
 //!
 //! Windows goes on whenever a server does not respond. That may issue two certificates: a server that was cut off
-//! or slow can have acted. So the rule here depends on what is asked and on what is known ([`Sent`]):
+//! or slow can have acted. So the rule here depends on what is asked and on what is known (see [`crate::transport`]):
 //!
 //! | Outcome | Asking again does no harm (policy, status) | Issue |
 //! |---|---|---|
@@ -26,12 +26,11 @@
 
 use std::cmp::Reverse;
 
-use bytes::Bytes;
 use http::StatusCode;
 use muster_proto::xcep::ClientAuthentication;
 use thiserror::Error;
 
-use crate::transport::{NotSent, Sent, Unknown};
+use crate::transport::{NotSent, Unknown};
 use crate::{Endpoint, Random};
 
 /// An endpoint that may be asked.
@@ -92,15 +91,13 @@ pub enum OnUnknown {
 /// What came of asking one endpoint after the other.
 #[derive(Debug)]
 #[must_use]
-pub enum Walk {
+pub enum Walk<T> {
     /// A service answered.
     Answered {
         /// Position of the endpoint in the list.
         index: usize,
-        /// HTTP status.
-        status: StatusCode,
-        /// A SOAP answer or fault.
-        body: Bytes,
+        /// Its answer or fault.
+        answer: T,
         /// What the endpoints before it said.
         attempts: Vec<Attempt>,
     },
@@ -153,20 +150,18 @@ impl Failure {
     }
 }
 
-/// Asks one endpoint after the other by `send`, which gets the position in the list and the candidate.
-pub async fn walk(
+/// Asks one endpoint after the other by `send`.
+pub async fn walk<T>(
     candidates: &[Candidate],
     on_unknown: OnUnknown,
-    mut send: impl AsyncFnMut(usize, &Candidate) -> Sent,
-) -> Walk {
+    mut send: impl AsyncFnMut(&Candidate) -> Result<T, Failure>,
+) -> Walk<T> {
     let mut attempts = Vec::new();
     let mut may_have_acted = false;
     for (index, candidate) in candidates.iter().enumerate() {
-        let failure = match send(index, candidate).await {
-            Sent::Answered { status, body } => return Walk::Answered { index, status, body, attempts },
-            Sent::NotSent(error) => Failure::NotSent(error),
-            Sent::TurnedAway(status) => Failure::TurnedAway(status),
-            Sent::Unknown(error) => Failure::Unknown(error),
+        let failure = match send(candidate).await {
+            Ok(answer) => return Walk::Answered { index, answer, attempts },
+            Err(failure) => failure,
         };
         let unknown = matches!(failure, Failure::Unknown(_));
         tracing::debug!(endpoint.url = %candidate.endpoint, %failure, "no answer from endpoint");

@@ -48,12 +48,9 @@ impl FileError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Exists(_) => "give another name, or --force to replace it",
-            Self::Io { error, .. } => match error.kind() {
-                io::ErrorKind::NotFound => "check the path",
-                io::ErrorKind::PermissionDenied => "check the permissions of the file and its directory",
-                io::ErrorKind::StorageFull => "free some disk space",
-                _ => "check the file and its directory",
-            },
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => "check the path",
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => "free some disk space",
+            Self::Io { .. } => "check the permissions of the file and its directory",
         }
     }
 }

@@ -10,11 +10,13 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-    RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use der::pem::LineEnding;
-use muster_proto::wcce::{DigestAlgorithm, KeyAlgorithm, KeyError, PublicKey, SignBytes, SignError, SignatureAlgorithm};
+use muster_proto::wcce::{
+    DigestAlgorithm, KeyAlgorithm, KeyError, PublicKey, SignBytes, SignError, SignatureAlgorithm,
+};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
@@ -191,10 +193,8 @@ impl PrivateKey {
         let pem = Zeroizing::new(files::read(file, 64 << 10)?);
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| PrivateKeyError::Pem { file: file.display().to_string(), error })?;
-        match key {
-            PrivateKeyDer::Pkcs8(key) => Self::from_pkcs8(key.secret_pkcs8_der()),
-            _ => Err(PrivateKeyError::Unsupported),
-        }
+        let PrivateKeyDer::Pkcs8(key) = key else { return Err(PrivateKeyError::Unsupported) };
+        Self::from_pkcs8(key.secret_pkcs8_der())
     }
 
     fn from_signer(signer: Signer) -> Result<Self, PrivateKeyError> {

@@ -63,7 +63,9 @@ impl TlsError {
             Self::File { .. } => "give a readable PEM file",
             Self::NoCertificate(_) => "give a PEM file with at least one CERTIFICATE block",
             Self::Anchor(_) => "give the certificate of the certification authority itself",
-            Self::NoRoots => "install the system's CA certificates (package ca-certificates) or name a CA file",
+            Self::NoRoots => {
+                "install the system's CA certificates (package ca-certificates) or name a CA file"
+            }
             Self::Identity(_) => "give the private key that belongs to the certificate",
             Self::Setup(_) => "this is a defect; please report it",
         }

@@ -38,21 +38,19 @@ use crate::Endpoint;
 
 mod failure;
 
-/// How long to wait and how much to read.
+/// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransportLimits {
+pub struct Timeouts {
     /// For name resolution, TCP and TLS together.
     pub connect: Duration,
     /// From the first octet of the request to the last of the answer.
     pub request: Duration,
-    /// Octets of an answer's body. Stops a server from filling the client's memory.
-    pub body: usize,
 }
 
-impl Default for TransportLimits {
-    /// 15 s and 30 s, the defaults of Windows' web services library, and 1 MiB.
+impl Default for Timeouts {
+    /// 15 s and 30 s, the defaults of Windows' web services library.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(15), request: Duration::from_secs(30), body: 1 << 20 }
+        Self { connect: Duration::from_secs(15), request: Duration::from_secs(30) }
     }
 }
 
@@ -78,7 +76,7 @@ pub enum Sent {
 /// Sends messages; keeps one idle connection per server.
 pub struct Transport {
     tls: TlsConnector,
-    limits: TransportLimits,
+    timeouts: Timeouts,
     idle: Mutex<HashMap<(String, u16), Idle>>,
 }
 
@@ -98,19 +96,20 @@ const SOAP_CONTENT_TYPE: &str = "application/soap+xml; charset=utf-8";
 impl Transport {
     /// With [`crate::tls::client_config`].
     #[must_use]
-    pub fn new(config: ClientConfig, limits: TransportLimits) -> Self {
-        Self { tls: TlsConnector::from(Arc::new(config)), limits, idle: Mutex::default() }
+    pub fn new(config: ClientConfig, timeouts: Timeouts) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(config)), timeouts, idle: Mutex::default() }
     }
 
-    /// Posts a SOAP message.
-    pub async fn post(&self, endpoint: &Endpoint, message: Bytes) -> Sent {
+    /// Posts a SOAP message and reads at most `max_answer` octets of the answer's body, so that a server cannot
+    /// fill the client's memory.
+    pub async fn post(&self, endpoint: &Endpoint, message: Bytes, max_answer: usize) -> Sent {
         let request = match request(endpoint, message) {
             Ok(request) => request,
             Err(error) => return Sent::NotSent(NotSent::Request(error)),
         };
         let request = match self.take_idle(endpoint) {
             None => request,
-            Some(connection) => match self.send(endpoint, connection, request).await {
+            Some(connection) => match self.send(endpoint, connection, request, max_answer).await {
                 Attempt::Done(sent) => return sent,
                 // The connection was closed before the request went out.
                 Attempt::Returned(request, _) => *request,
@@ -120,23 +119,22 @@ impl Transport {
             Ok(connection) => connection,
             Err(error) => return Sent::NotSent(error),
         };
-        match self.send(endpoint, connection, request).await {
+        match self.send(endpoint, connection, request, max_answer).await {
             Attempt::Done(sent) => sent,
             Attempt::Returned(_, error) => Sent::NotSent(NotSent::from_hyper(&error)),
         }
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, NotSent> {
-        let deadline = Instant::now() + self.limits.connect;
+        let deadline = Instant::now() + self.timeouts.connect;
         let stream = timeout_at(deadline, connect_tcp(endpoint, deadline))
             .await
-            .map_err(|_| NotSent::ConnectTimeout(self.limits.connect))??;
+            .map_err(|_| NotSent::ConnectTimeout(self.timeouts.connect))??;
         let stream = timeout_at(deadline, self.handshake(endpoint, stream))
             .await
-            .map_err(|_| NotSent::TlsTimeout(self.limits.connect))??;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| NotSent::from_hyper(&error))?;
+            .map_err(|_| NotSent::TlsTimeout(self.timeouts.connect))??;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| NotSent::from_hyper(&error))?;
         // Ends when the sender is dropped or the server closes; errors reach the sender.
         tokio::spawn(async move {
             let _ = connection.await;
@@ -144,7 +142,11 @@ impl Transport {
         Ok(sender)
     }
 
-    async fn handshake(&self, endpoint: &Endpoint, stream: TcpStream) -> Result<TlsStream<TcpStream>, NotSent> {
+    async fn handshake(
+        &self,
+        endpoint: &Endpoint,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, NotSent> {
         let name = endpoint.server_name().ok_or_else(|| NotSent::Name(endpoint.host().to_owned()))?;
         self.tls.connect(name, stream).await.map_err(|error| NotSent::from_tls(&error))
     }
@@ -154,6 +156,7 @@ impl Transport {
         endpoint: &Endpoint,
         mut connection: Connection,
         request: Request<Full<Bytes>>,
+        max_answer: usize,
     ) -> Attempt {
         let exchange = async {
             let response = match connection.try_send_request(request).await {
@@ -167,41 +170,16 @@ impl Transport {
                     };
                 }
             };
-            Attempt::Done(self.read(response).await)
+            Attempt::Done(read(response, max_answer).await)
         };
-        match timeout(self.limits.request, exchange).await {
-            Err(_) => Attempt::Done(Sent::Unknown(Unknown::Timeout(self.limits.request))),
+        match timeout(self.timeouts.request, exchange).await {
+            Err(_) => Attempt::Done(Sent::Unknown(Unknown::Timeout(self.timeouts.request))),
             Ok(done @ Attempt::Done(Sent::Answered { .. })) => {
                 self.keep(endpoint, connection);
                 done
             }
             Ok(attempt) => attempt,
         }
-    }
-
-    async fn read(&self, response: Response<Incoming>) -> Sent {
-        let status = response.status();
-        let is_xml = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| is_xml(value));
-        if !is_xml {
-            return without_soap(status);
-        }
-        let mut incoming = response.into_body();
-        let mut body = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
-            let data = match frame {
-                Ok(frame) => frame.into_data().unwrap_or_default(),
-                Err(error) => return failure::after_sending(&error),
-            };
-            if body.len().saturating_add(data.len()) > self.limits.body {
-                return Sent::Unknown(Unknown::TooLarge { limit: self.limits.body });
-            }
-            body.extend_from_slice(&data);
-        }
-        if body.is_empty() { without_soap(status) } else { Sent::Answered { status, body: body.freeze() } }
     }
 
     fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection> {
@@ -216,6 +194,28 @@ impl Transport {
             idle.insert(origin(endpoint), Idle { connection, since: Instant::now() });
         }
     }
+}
+
+async fn read(response: Response<Incoming>, max_answer: usize) -> Sent {
+    let status = response.status();
+    let is_xml =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_xml);
+    if !is_xml {
+        return without_soap(status);
+    }
+    let mut incoming = response.into_body();
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return failure::after_sending(&error),
+        };
+        if body.len().saturating_add(data.len()) > max_answer {
+            return Sent::Unknown(Unknown::TooLarge { limit: max_answer });
+        }
+        body.extend_from_slice(&data);
+    }
+    if body.is_empty() { without_soap(status) } else { Sent::Answered { status, body: body.freeze() } }
 }
 
 /// What became of a request on one connection.

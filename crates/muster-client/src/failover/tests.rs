@@ -72,7 +72,11 @@ fn same_seed_gives_same_order() {
 
 #[test]
 fn authentication_decides_among_equal_priorities() {
-    let list = [candidate("user", 4, Some(1)), candidate("anonymous", 1, Some(1)), candidate("kerberos", 2, Some(1))];
+    let list = [
+        candidate("user", 4, Some(1)),
+        candidate("anonymous", 1, Some(1)),
+        candidate("kerberos", 2, Some(1)),
+    ];
     assert_eq!(names(&order(list, |_| true, true, &seeded(1))), "kerberos anonymous user");
 }
 
@@ -87,7 +91,8 @@ fn renewal_only_and_anonymous_endpoints_are_for_renewals() {
 
 #[test]
 fn endpoints_without_credential_are_left_out() {
-    let list = [candidate("user", 4, Some(1)), candidate("certificate", 8, Some(2)), candidate("odd", 64, Some(0))];
+    let list =
+        [candidate("user", 4, Some(1)), candidate("certificate", 8, Some(2)), candidate("odd", 64, Some(0))];
     let usable = |a| a == ClientAuthentication::CERTIFICATE;
     assert_eq!(names(&order(list, usable, false, &seeded(1))), "certificate");
 }
@@ -104,13 +109,13 @@ enum Script {
 async fn run(script: &[Script], on_unknown: OnUnknown) -> (usize, String) {
     let list: Vec<_> = (0..script.len()).map(|n| candidate(&format!("s{n}"), 4, None)).collect();
     let mut asked = 0;
-    let walk = walk(&list, on_unknown, async |index, _| {
+    let walk = walk(&list, on_unknown, async |_| {
         asked += 1;
-        match script[index] {
-            Script::Down => Sent::NotSent(NotSent::ConnectTimeout(Duration::from_secs(1))),
-            Script::Away => Sent::TurnedAway(StatusCode::SERVICE_UNAVAILABLE),
-            Script::Stalled => Sent::Unknown(Unknown::Timeout(Duration::from_secs(1))),
-            Script::Answers => Sent::Answered { status: StatusCode::OK, body: Bytes::new() },
+        match script[asked - 1] {
+            Script::Down => Err(Failure::NotSent(NotSent::ConnectTimeout(Duration::from_secs(1)))),
+            Script::Away => Err(Failure::TurnedAway(StatusCode::SERVICE_UNAVAILABLE)),
+            Script::Stalled => Err(Failure::Unknown(Unknown::Timeout(Duration::from_secs(1)))),
+            Script::Answers => Ok(()),
         }
     })
     .await;

@@ -64,11 +64,15 @@ impl NotSent {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Resolve { .. } | Self::NoAddress(_) => "check the host name in the URL and the DNS settings",
+            Self::Resolve { .. } | Self::NoAddress(_) => {
+                "check the host name in the URL and the DNS settings"
+            }
             Self::Connect { .. } | Self::ConnectTimeout(_) => {
                 "check that the service runs and that no firewall is between"
             }
-            Self::TlsTimeout(_) | Self::Closed(_) => "check that the port speaks TLS and that the service is well",
+            Self::TlsTimeout(_) | Self::Closed(_) => {
+                "check that the port speaks TLS and that the service is well"
+            }
             Self::ServerCertificate(error) => certificate_hint(error),
             Self::Alert(_) => {
                 "if the endpoint asks for a client certificate, give one that the service accepts with --client-cert and --client-key"
@@ -137,21 +141,23 @@ fn refusal_of_handshake(error: &hyper::Error) -> Option<AlertDescription> {
 
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref::<io::Error>().and_then(rustls_error)
+        if let Some(rustls::Error::AlertReceived(alert)) =
+            error.downcast_ref::<io::Error>().and_then(rustls_error)
         {
-            return match alert {
+            let ends_handshake = matches!(
+                alert,
                 AccessDenied
-                | BadCertificate
-                | CertificateExpired
-                | CertificateRequired
-                | CertificateRevoked
-                | CertificateUnknown
-                | DecryptError
-                | HandshakeFailure
-                | UnknownCA
-                | UnsupportedCertificate => Some(*alert),
-                _ => None,
-            };
+                    | BadCertificate
+                    | CertificateExpired
+                    | CertificateRequired
+                    | CertificateRevoked
+                    | CertificateUnknown
+                    | DecryptError
+                    | HandshakeFailure
+                    | UnknownCA
+                    | UnsupportedCertificate
+            );
+            return ends_handshake.then_some(*alert);
         }
         next = error.source();
     }
@@ -162,20 +168,20 @@ fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-const fn certificate_hint(error: &CertificateError) -> &'static str {
-    match error {
-        CertificateError::UnknownIssuer => "if you trust the server's CA, name its certificate with --ca-file",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "use the host name that the server's certificate bears"
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => {
-            "check the clock of this machine, and have the server's certificate renewed"
-        }
-        CertificateError::Revoked => "have the server's certificate replaced",
-        _ => "have the server's certificate looked at: openssl s_client -connect HOST:443",
+fn certificate_hint(error: &CertificateError) -> &'static str {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+
+    if matches!(error, UnknownIssuer) {
+        "if you trust the server's CA, name its certificate with --ca-file"
+    } else if matches!(error, NotValidForName | NotValidForNameContext { .. }) {
+        "use the host name that the server's certificate bears"
+    } else if matches!(error, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }) {
+        "check the clock of this machine, and have the server's certificate renewed"
+    } else {
+        "have the server's certificate looked at: openssl s_client -connect HOST:443"
     }
 }
 

@@ -60,7 +60,8 @@ impl TestCa {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
         let (chain, key) = self.leaf(&["localhost", "127.0.0.1"]);
         provider_config().with_client_cert_verifier(verifier).with_single_cert(chain, key).unwrap()
     }
@@ -167,7 +168,8 @@ async fn serve(
             Reply::Stall => std::future::pending().await,
             Reply::Cut => return Ok(()),
             Reply::CutInAnswer => {
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/soap+xml\r\ncontent-length: 99\r\n\r\n<s:";
+                let head =
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/soap+xml\r\ncontent-length: 99\r\n\r\n<s:";
                 stream.write_all(head.as_bytes()).await?;
                 return stream.flush().await;
             }

@@ -6,24 +6,21 @@ use bytes::Bytes;
 use http::StatusCode;
 use muster_client::Endpoint;
 use muster_client::tls::{ClientIdentity, Trust, client_config};
-use muster_client::transport::{NotSent, Sent, Transport, TransportLimits, Unknown};
+use muster_client::transport::{NotSent, Sent, Timeouts, Transport, Unknown};
 use rustls::CertificateError;
 use tokio::net::TcpListener;
 
 use crate::server::{Reply, Server, TestCa};
 
-const LIMITS: TransportLimits = TransportLimits {
-    connect: Duration::from_secs(5),
-    request: Duration::from_millis(400),
-    body: 1000,
-};
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), request: Duration::from_millis(400) };
+const MAX_ANSWER: usize = 1000;
 
 fn transport(trust: &Trust, identity: Option<ClientIdentity>) -> Transport {
-    Transport::new(client_config(trust, identity).unwrap(), LIMITS)
+    Transport::new(client_config(trust, identity).unwrap(), TIMEOUTS)
 }
 
 async fn post(transport: &Transport, endpoint: &Endpoint) -> Sent {
-    transport.post(endpoint, Bytes::from_static(b"<message/>")).await
+    transport.post(endpoint, Bytes::from_static(b"<message/>"), MAX_ANSWER).await
 }
 
 /// One request to a server that behaves like this.
@@ -37,7 +34,9 @@ async fn outcome(reply: Reply) -> Sent {
 async fn soap_answer_and_fault_are_handed_over() {
     for status in [200, 500] {
         let sent = outcome(Reply::Soap(status, "<answer/>".into())).await;
-        assert!(matches!(&sent, Sent::Answered { status: s, body } if s.as_u16() == status && body == "<answer/>"));
+        assert!(
+            matches!(&sent, Sent::Answered { status: s, body } if s.as_u16() == status && body == "<answer/>")
+        );
     }
 }
 
@@ -148,9 +147,10 @@ async fn plain_http_port_is_not_sent() {
 async fn port_that_never_speaks_is_not_sent() {
     let ca = TestCa::new("Test CA");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("https://localhost:{}/CES", listener.local_addr().unwrap().port()).parse().unwrap();
-    let limits = TransportLimits { connect: Duration::from_millis(200), ..LIMITS };
-    let transport = Transport::new(client_config(&ca.trust(), None).unwrap(), limits);
+    let endpoint =
+        format!("https://localhost:{}/CES", listener.local_addr().unwrap().port()).parse().unwrap();
+    let timeouts = Timeouts { connect: Duration::from_millis(200), ..TIMEOUTS };
+    let transport = Transport::new(client_config(&ca.trust(), None).unwrap(), timeouts);
     let sent = post(&transport, &endpoint).await;
     assert!(matches!(sent, Sent::NotSent(NotSent::TlsTimeout(_))), "{sent:?}");
 }
@@ -203,10 +203,10 @@ async fn answers_without_soap_by_status() {
     ] {
         let sent = outcome(Reply::Http(status, "text/html", b"<html></html>".to_vec())).await;
         let code = StatusCode::from_u16(status).unwrap();
-        match sent {
-            Sent::TurnedAway(s) => assert!(turned_away && s == code, "{status}"),
-            Sent::Unknown(Unknown::NoSoap(s)) => assert!(!turned_away && s == code, "{status}"),
-            other => panic!("{status}: {other:?}"),
+        match &sent {
+            Sent::TurnedAway(s) => assert!(turned_away && *s == code, "{status}"),
+            Sent::Unknown(Unknown::NoSoap(s)) => assert!(!turned_away && *s == code, "{status}"),
+            Sent::NotSent(_) | Sent::Unknown(_) | Sent::Answered { .. } => panic!("{status}: {sent:?}"),
         }
     }
 }
@@ -219,8 +219,8 @@ async fn empty_xml_body_counts_as_no_soap() {
 
 #[tokio::test]
 async fn answer_over_the_limit_is_unknown() {
-    let sent = outcome(Reply::Soap(200, "x".repeat(LIMITS.body))).await;
+    let sent = outcome(Reply::Soap(200, "x".repeat(MAX_ANSWER))).await;
     assert!(matches!(sent, Sent::Answered { .. }), "{sent:?}");
-    let sent = outcome(Reply::Soap(200, "x".repeat(LIMITS.body + 1))).await;
+    let sent = outcome(Reply::Soap(200, "x".repeat(MAX_ANSWER + 1))).await;
     assert!(matches!(sent, Sent::Unknown(Unknown::TooLarge { limit: 1000 })), "{sent:?}");
 }
