@@ -22,6 +22,11 @@ impl AccountName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that stands for this service where a record needs an account: [`crate::policy::approve_own_service`].
+    pub(crate) fn own_service() -> Self {
+        Self("$muster".to_owned())
+    }
 }
 
 impl FromStr for AccountName {

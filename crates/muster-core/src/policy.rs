@@ -8,7 +8,7 @@ use crate::names::{self, AltName, NameAttribute, SubjectName};
 use crate::oid::Oid;
 use crate::refusal::Refusal;
 use crate::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedNames, RequestedTemplate, Submission};
-use crate::template::{AltNameFrom, CommonNameFrom, IpPrefix, KeyUsage, SubjectSource, Template};
+use crate::template::{AltNameFrom, CommonNameFrom, IpPrefix, KeyUsage, SubjectSource, Template, eku};
 use crate::time::UnixTime;
 
 /// Certificates begin this many seconds before they are issued, for clients whose clocks are slow.
@@ -87,7 +87,7 @@ pub struct CertificateContents {
     pub sid: Option<Sid>,
 }
 
-/// A request that policy allows, for one key and one set of contents. Made here alone; consumed by
+/// A request that policy allows, for one key and one set of contents. Made in this module alone; consumed by
 /// [`crate::issuance::prepare`].
 #[derive(Debug)]
 pub struct Approved {
@@ -184,6 +184,69 @@ pub fn decide(
             }
         }
     }
+}
+
+/// Name of the internal template of [`approve_own_service`]; it is in no catalog, so nobody can ask for it.
+pub const OWN_SERVICE_TEMPLATE: &str = "MusterServer";
+
+/// Days that a certificate of [`approve_own_service`] lives, unless the CA ends before.
+pub const OWN_SERVICE_DAYS: i64 = 90;
+
+/// Approves a TLS certificate for this service itself.
+///
+/// [`decide`] cannot: there is no account behind the service, and whoever runs it holds the CA's key already. So
+/// this needs no permission, and therefore can make little: server authentication and nothing else, host names and
+/// addresses and nothing else, for 90 days and not beyond the CA. It is called with names from the configuration,
+/// never with anything from a request.
+///
+/// `spki` is a P-256 key (DER) that the service made. `localhost` is allowed beside what
+/// [`names::is_host_name`] allows. The first name becomes the common name if it is short enough.
+///
+/// # Errors
+/// [`Refusal::NameMissing`], [`Refusal::NameNotAllowed`], [`Refusal::CaExpiring`].
+pub fn approve_own_service(
+    names: &[AltName],
+    spki: Vec<u8>,
+    template: Oid,
+    now: UnixTime,
+    ca_not_after: UnixTime,
+) -> Result<Approved, Refusal> {
+    for name in names {
+        let allowed = match name {
+            AltName::Dns(host) => host == "localhost" || names::is_host_name(host, false),
+            AltName::Ip(_) => true,
+            AltName::Email(_) | AltName::Uri(_) | AltName::Upn(_) => false,
+        };
+        if !allowed {
+            return Err(Refusal::NameNotAllowed(shorten(&name.to_string())));
+        }
+    }
+    let common_name = match names.first().ok_or(Refusal::NameMissing)? {
+        AltName::Ip(address) => address.to_string(),
+        AltName::Dns(text) | AltName::Email(text) | AltName::Uri(text) | AltName::Upn(text) => text.clone(),
+    };
+    if ca_not_after <= now {
+        return Err(Refusal::CaExpiring(ca_not_after));
+    }
+    let purpose = eku::SERVER_AUTHENTICATION.parse().map_err(|_| Refusal::TemplateDenied)?;
+    let contents = CertificateContents {
+        subject: if names::is_subject_text(&common_name) {
+            SubjectName::common_name(common_name)
+        } else {
+            SubjectName::default()
+        },
+        alternatives: names.to_vec(),
+        not_before: now.plus(-BACKDATE_SECONDS),
+        not_after: now.plus(OWN_SERVICE_DAYS * 86_400 - 1).min(ca_not_after),
+        spki,
+        key_algorithm: KeyAlgorithm::P256,
+        usage: vec![KeyUsage::DigitalSignature],
+        eku: vec![purpose],
+        policies: Vec::new(),
+        template: (template, 100, 0),
+        sid: None,
+    };
+    Ok(Approved { contents, requester: AccountName::own_service() })
 }
 
 /// Every check that does not depend on an officer. Returns whether it is a renewal, and the contents.
