@@ -16,6 +16,7 @@ use der::{Decode, Document, Reader, SliceReader};
 use muster_core::UnixTime;
 use muster_core::names::{NameAttribute, SubjectName};
 use muster_core::policy::BACKDATE_SECONDS;
+use muster_proto::wcce::SignBytes;
 use x509_cert::TbsCertificate;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
@@ -323,6 +324,13 @@ impl Authority {
     #[must_use]
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// What signs CMC responses: hand it to `muster_proto::wcce::build_response` together with
+    /// [`Self::certificate`].
+    #[must_use]
+    pub fn response_signer(&self) -> &dyn SignBytes {
+        &self.key
     }
 
     pub(crate) const fn key(&self) -> &SigningKey {

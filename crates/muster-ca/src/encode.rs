@@ -211,13 +211,15 @@ mod tests {
 
     #[test]
     fn identifiers_match_another_encoder() {
-        for text in
-            ["1.2", "2.999", "2.5.29.37.0", "1.3.6.1.4.1.311.21.8.4294967295.128.127.16384", "0.9.2342"]
-        {
+        for text in ["1.2", "2.5.29.37.0", "1.3.6.1.4.1.311.21.8.4294967295.128.127.16384", "0.9.2342"] {
             let mut der = Der::default();
             der.oid(&text.parse().unwrap());
             assert_eq!(der.finish(), der::asn1::ObjectIdentifier::new(text).unwrap().to_der().unwrap());
         }
+        // The example of X.690 8.19.5, which that encoder does not know.
+        let mut der = Der::default();
+        der.oid(&"2.999.3".parse().unwrap());
+        assert_eq!(der.finish(), [6, 3, 0x88, 0x37, 3]);
     }
 
     #[test]

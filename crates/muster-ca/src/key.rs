@@ -14,6 +14,7 @@ use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::Decode;
+use muster_proto::wcce::{DigestAlgorithm, SignBytes, SignError, SignatureAlgorithm};
 use pkcs8::PrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
@@ -255,6 +256,24 @@ impl SigningKey {
             Holder::Ed25519(key) => key.to_pkcs8v1().map(|der| der.as_ref().to_vec()),
         };
         octets.map(Zeroizing::new).map_err(|_| KeyError::Encoding)
+    }
+}
+
+/// For CMC responses, which the CA's key signs (MS-WCCE 3.2.1.4.2.1.4.8.2).
+impl SignBytes for SigningKey {
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.algorithm {
+            SigningAlgorithm::Rsa2048 | SigningAlgorithm::Rsa3072 | SigningAlgorithm::Rsa4096 => {
+                SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)
+            }
+            SigningAlgorithm::P256 => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+            SigningAlgorithm::P384 => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
+            SigningAlgorithm::Ed25519 => SignatureAlgorithm::Ed25519,
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        Self::sign(self, message).map_err(|e| SignError(e.to_string()))
     }
 }
 

@@ -94,7 +94,9 @@ pub enum KeyFileError {
     #[error("the passphrase is wrong, or the key file is damaged")]
     Passphrase,
     /// It is encrypted in a way that is not read here.
-    #[error("the key file is not encrypted with PBES2: rewrite it with 'openssl pkcs8 -topk8 -scrypt'")]
+    #[error(
+        "the key file is not encrypted with AES under PBES2: rewrite it with 'openssl pkcs8 -topk8 -scrypt'"
+    )]
     Encryption,
     /// It decrypts to something unusable.
     #[error(transparent)]

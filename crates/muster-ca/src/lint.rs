@@ -4,28 +4,30 @@
 //! compares every field with what policy approved and with rules that hold for each certificate of an embedded CA
 //! (RFC 5280 4, CA/Browser baseline requirements 7.1 where they make sense for a private CA).
 
+use std::fmt::Write;
+
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{
-    ANY_EXTENDED_KEY_USAGE, ID_AD_CA_ISSUERS, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CERTIFICATE_POLICIES,
+    ID_AD_CA_ISSUERS, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CERTIFICATE_POLICIES,
     ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME,
     ID_CE_SUBJECT_KEY_IDENTIFIER, ID_PE_AUTHORITY_INFO_ACCESS,
 };
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
 use const_oid::db::rfc8410::ID_ED_25519;
-use der::asn1::{Any, OctetStringRef, Utf8StringRef};
-use der::{Decode, Reader, SliceReader, Tag, Tagged};
+use der::asn1::{Any, AnyRef, OctetStringRef, Utf8StringRef};
+use der::{Decode, Tag, Tagged};
 use muster_core::names::AltName;
 use muster_core::policy::CertificateContents;
 use muster_core::request::KeyAlgorithm;
-use muster_core::template::KeyUsage as Usage;
+use muster_core::template::{KeyUsage as Usage, eku};
 use muster_core::{Oid, Serial, UnixTime};
 use x509_cert::TbsCertificate;
 use x509_cert::certificate::Version;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName, GeneralNames};
 use x509_cert::ext::pkix::{
-    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CertificatePolicies, CrlDistributionPoints,
-    ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
+    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CrlDistributionPoints, KeyUsage, SubjectAltName,
+    SubjectKeyIdentifier,
 };
 use x509_cert::time::Time;
 
@@ -190,7 +192,7 @@ fn check_purposes(contents: &CertificateContents) -> Checked {
     sorted.sort_unstable();
     let repeated = sorted.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
     ensure(!sorted.is_empty() && !repeated, Finding::Purposes)?;
-    let any = contents.eku.iter().any(|purpose| is_oid(purpose, &ANY_EXTENDED_KEY_USAGE));
+    let any = contents.eku.iter().any(|purpose| purpose.as_str() == eku::ANY);
     ensure(!any, Finding::AnyPurpose)
 }
 
@@ -256,7 +258,7 @@ fn value_is_right(
             SubjectKeyIdentifier::from_der(value).ok()?.0.as_bytes() == extensions::key_identifier(public_key)
         }
         ID_CE_KEY_USAGE => usage_is(&KeyUsage::from_der(value).ok()?, &contents.usage),
-        ID_CE_EXT_KEY_USAGE => oids_are(&ExtendedKeyUsage::from_der(value).ok()?.0, &contents.eku),
+        ID_CE_EXT_KEY_USAGE => purposes_are(value, &contents.eku)?,
         TEMPLATE => template_is(value, &contents.template)?,
         APPLICATION_POLICIES => policies_are(value, &contents.eku)?,
         ID_CE_CERTIFICATE_POLICIES => policies_are(value, &contents.policies)?,
@@ -295,19 +297,48 @@ fn value_is_right(
     Some(right)
 }
 
-fn is_oid(oid: &Oid, other: &ObjectIdentifier) -> bool {
-    ObjectIdentifier::new(oid.as_str()).as_ref() == Ok(other)
+/// The dotted text of an OBJECT IDENTIFIER, of any length (X.690 8.19).
+fn dotted(oid: &[u8]) -> Option<String> {
+    let oid = AnyRef::from_der(oid).ok().filter(|oid| oid.tag() == Tag::ObjectIdentifier)?;
+    let mut text = String::with_capacity(40);
+    let mut arc = 0_u64;
+    let mut octets = oid.value().iter().peekable();
+    while let Some(octet) = octets.next() {
+        if arc == 0 && *octet == 0x80 {
+            return None;
+        }
+        arc = arc.checked_mul(128)? + u64::from(octet & 0x7f);
+        if octet & 0x80 != 0 {
+            octets.peek()?;
+            continue;
+        }
+        if text.is_empty() {
+            let root = (arc / 40).min(2);
+            write!(text, "{root}.{}", arc - 40 * root).ok()?;
+        } else {
+            write!(text, ".{arc}").ok()?;
+        }
+        arc = 0;
+    }
+    Some(text)
 }
 
-fn oids_are(found: &[ObjectIdentifier], expected: &[Oid]) -> bool {
-    found.len() == expected.len() && found.iter().zip(expected).all(|(found, oid)| is_oid(oid, found))
+fn is_oid(der: &[u8], expected: &Oid) -> bool {
+    dotted(der).as_deref() == Some(expected.as_str())
+}
+
+fn purposes_are(value: &[u8], expected: &[Oid]) -> Option<bool> {
+    let found = elements(value)?;
+    Some(found.len() == expected.len() && found.iter().zip(expected).all(|(der, oid)| is_oid(der, oid)))
 }
 
 fn policies_are(value: &[u8], expected: &[Oid]) -> Option<bool> {
-    let found = CertificatePolicies::from_der(value).ok()?.0;
-    let unqualified = found.iter().all(|policy| policy.policy_qualifiers.is_none());
-    let identifiers: Vec<ObjectIdentifier> = found.iter().map(|policy| policy.policy_identifier).collect();
-    Some(unqualified && oids_are(&identifiers, expected))
+    let found = elements(value)?;
+    let same = found.iter().zip(expected).all(|(policy, oid)| {
+        // One element: no qualifiers.
+        matches!(elements(policy).as_deref(), Some([der]) if is_oid(der, oid))
+    });
+    Some(found.len() == expected.len() && same)
 }
 
 /// Exactly these bits: none of them is keyCertSign or cRLSign.
@@ -321,12 +352,14 @@ fn usage_is(found: &KeyUsage, expected: &[Usage]) -> bool {
 }
 
 fn template_is(value: &[u8], (oid, major, minor): &(Oid, u32, u32)) -> Option<bool> {
-    let mut reader = SliceReader::new(value).ok()?;
-    let found: (ObjectIdentifier, u32, u32) = reader
-        .sequence(|reader| Ok::<_, der::Error>((reader.decode()?, reader.decode()?, reader.decode()?)))
-        .ok()?;
-    reader.finish().ok()?;
-    Some(is_oid(oid, &found.0) && (found.1, found.2) == (*major, *minor))
+    match elements(value)?.as_slice() {
+        [found, found_major, found_minor] => Some(
+            is_oid(found, oid)
+                && u32::from_der(found_major) == Ok(*major)
+                && u32::from_der(found_minor) == Ok(*minor),
+        ),
+        _ => None,
+    }
 }
 
 fn octet_string(value: &Any) -> Option<&[u8]> {

@@ -1,0 +1,18 @@
+//! Drives the CA from outside: what it makes is read by OpenSSL and by x509-cert, what it refuses is refused for
+//! the reason given.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod certificates;
+mod keys;
+mod lints;
+mod lists;
+mod properties;
+mod roots;
+mod service;
+mod speed;
+mod support;
