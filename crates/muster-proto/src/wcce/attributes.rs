@@ -397,7 +397,10 @@ impl<'a> RequestAttributes<'a> {
                 oids::OS_VERSION => self.client.os_version = attribute.single()?.text().map(clip),
                 oids::REQUEST_CLIENT_INFO => self.client.info = client_info(&attribute.single()?).ok(),
                 oids::ENROLLMENT_CSP_PROVIDER => self.client.csp = csp_provider(&attribute.single()?).ok(),
-                oids::RENEWAL_CERTIFICATE => self.renewal_certificate = Some(attribute.single()?.raw),
+                oids::RENEWAL_CERTIFICATE => {
+                    let value = attribute.single().map_err(|_| RequestError::RenewalNotSigned)?;
+                    self.renewal_certificate = Some(value.raw);
+                }
                 oids::ENROLLMENT_NAME_VALUE_PAIR => {
                     for value in &attribute.values {
                         self.pairs.push(name_value_pair(value)?);

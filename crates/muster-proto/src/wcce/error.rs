@@ -72,6 +72,14 @@ pub enum RequestError {
         /// What is wrong.
         error: SignatureError,
     },
+    /// The key in the certificate of a SignerInfo cannot be used. NTE_BAD_SIGNATURE.
+    #[error("signer {index}: {error}")]
+    SignerKey {
+        /// Position of the SignerInfo, from 0.
+        index: usize,
+        /// What is wrong.
+        error: KeyError,
+    },
     /// The certificate that a SignerInfo names is not in the message. CRYPT_E_NO_SIGNER.
     #[error("signer {index}: its certificate is not in the message")]
     SignerCertificateMissing {
@@ -118,9 +126,10 @@ impl RequestError {
             Self::UnknownFormat | Self::SignedContentType { .. } => 0x8009_1004,
             Self::Key(_) => 0x8009_4811,
             Self::NoSigner | Self::SignerCertificateMissing { .. } => 0x8009_200E,
-            Self::RequestSignature(_) | Self::SignerSignature { .. } | Self::NoProofOfPossession => {
-                0x8009_0006
-            }
+            Self::RequestSignature(_)
+            | Self::SignerSignature { .. }
+            | Self::SignerKey { .. }
+            | Self::NoProofOfPossession => 0x8009_0006,
             Self::SignedAttributesMissing { .. } => 0x8009_1006,
             Self::MessageDigest { .. } => 0x8009_1007,
             Self::RenewalNotSigned => 0x8009_400E,

@@ -19,6 +19,12 @@ pub enum KeyError {
     /// An EC key on a curve that is not supported.
     #[error("elliptic curve {0} is not supported")]
     UnsupportedCurve(ObjectIdentifier),
+    /// An RSA modulus too short or too long for its signatures to be verified at all.
+    #[error("RSA key of {bits} bits is not supported")]
+    RsaSize {
+        /// Bits of the modulus.
+        bits: u32,
+    },
     /// An RSA public exponent of more than 64 bits.
     #[error("RSA public exponent has more than 64 bits")]
     ExponentTooLarge,
@@ -90,6 +96,9 @@ impl PublicKey {
                 }
                 let (modulus, exponent) = rsa_parts(key)?;
                 let bits = bit_length(modulus).ok_or(Malformed("RSA modulus"))?;
+                if !(1024..=8192).contains(&bits) {
+                    return Err(KeyError::RsaSize { bits });
+                }
                 if exponent.len() > 8 {
                     return Err(KeyError::ExponentTooLarge);
                 }

@@ -8,6 +8,7 @@ mod certificate;
 mod encode;
 mod error;
 mod key;
+mod key_check;
 pub mod oids;
 mod pkcs10;
 mod request;
@@ -32,6 +33,7 @@ pub use certificate::{
 pub use encode::BuildError;
 pub use error::{Malformed, RequestError, SignatureError};
 pub use key::{KeyAlgorithm, KeyError, PublicKey};
+pub use key_check::{KeyWeakness, check_public_key};
 pub use request::{
     CertificateRequest, MAX_REQUEST_LEN, ParsedRequest, Possession, RequestForm, VerifiedSigner,
 };

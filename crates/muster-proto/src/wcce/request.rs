@@ -10,8 +10,8 @@ use super::attributes::{
     TemplateId, TemplateIdentifiers, name_value_pair, parse_general_names, parse_template_name,
     read_attributes, read_extensions, read_values,
 };
-use super::error::{Malformed, RequestError, SignatureError};
-use super::key::{KeyError, PublicKey};
+use super::error::{Malformed, RequestError};
+use super::key::PublicKey;
 use super::oids;
 use super::pkcs10::{Pkcs10, Pkcs10Signature, only_pkcs10};
 use super::signed_data::{SignedData, SignerId, SignerInfo};
@@ -297,16 +297,9 @@ fn verify_with_certificate(
     for certificate in signer.candidates(&message.certificates) {
         let key = match certificate.public_key() {
             Ok(key) => key,
-            Err(KeyError::UnsupportedAlgorithm(oid) | KeyError::UnsupportedCurve(oid)) => {
-                failure =
-                    RequestError::SignerSignature { index, error: SignatureError::UnsupportedAlgorithm(oid) };
+            Err(error) => {
+                failure = RequestError::SignerKey { index, error };
                 continue;
-            }
-            Err(
-                error
-                @ (KeyError::Malformed(_) | KeyError::ExponentTooLarge | KeyError::PointNotUncompressed),
-            ) => {
-                return Err(error.into());
             }
         };
         match signer.verify(index, &message.content_type, content, &key) {

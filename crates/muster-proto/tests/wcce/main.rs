@@ -1,5 +1,6 @@
 //! Requests and responses of MS-WCCE, driven from outside.
 
+mod openssl;
 mod round_trip;
 mod samples;
 mod support;

@@ -52,8 +52,24 @@ impl Key {
         }
     }
 
-    /// A self-signed certificate of this key, made with the builder of x509-cert's own types.
+    /// A self-signed certificate of this key.
     pub(crate) fn certificate(&self, common_name: &str, serial: u8) -> Vec<u8> {
+        self.certificate_with(common_name, serial, &[])
+    }
+
+    /// The same with a subject key identifier.
+    pub(crate) fn certificate_with_identifier(
+        &self,
+        common_name: &str,
+        serial: u8,
+        identifier: &[u8],
+    ) -> Vec<u8> {
+        let value = element(4, &element(4, identifier));
+        let extension = element(0x30, &[hex("0603551d0e"), value].concat());
+        self.certificate_with(common_name, serial, &element(0xa3, &element(0x30, &extension)))
+    }
+
+    fn certificate_with(&self, common_name: &str, serial: u8, extensions: &[u8]) -> Vec<u8> {
         let name = element(
             0x30,
             &element(
@@ -77,6 +93,7 @@ impl Key {
             validity,
             name,
             self.spki(),
+            extensions.to_vec(),
         ];
         let tbs = element(0x30, &parts.concat());
         let signature = element(3, &[vec![0], self.sign(&tbs).unwrap()].concat());
