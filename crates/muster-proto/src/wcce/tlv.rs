@@ -11,8 +11,9 @@ use der::asn1::ObjectIdentifier;
 
 use super::error::Malformed;
 
-/// Greatest nesting of constructed elements that is read.
-pub const MAX_DEPTH: usize = 16;
+/// Greatest nesting of elements that is read. The deepest that occurs is 18: the name of the recipient of an
+/// archived key, in an unsigned attribute of a CMC request.
+pub const MAX_DEPTH: usize = 20;
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;

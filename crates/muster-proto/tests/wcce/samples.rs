@@ -1,12 +1,16 @@
 //! The messages printed in MS-WSTEP section 4.1, which a Windows client and a Windows CA exchanged.
 
+use cms::signed_data::SignedData;
+use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use muster_proto::wcce::{
-    CertificateRequest, CmcResponse, CmcStatus, KeyAlgorithm, Possession, RequestForm, RequestedName,
-    ResponseError,
+    CertificateRequest, CertificateTemplate, CmcResponse, CmcStatus, KeyAlgorithm, Possession, RequestForm,
+    RequestedName, ResponseError, ResponseStatus, TemplateId, application_policies_to_der, build_response,
+    certificate_application_policies, certificate_key_usages, certificate_sid, certificate_template,
+    parse_application_policies, parse_key_usages, parse_sid, sid_to_der, template_name_to_der, upn_to_der,
 };
 
-use crate::support::read_vector;
+use crate::support::{Key, hex, read_vector};
 
 fn vector(name: &str) -> Vec<u8> {
     read_vector(&format!("ms-wstep/{name}"))
@@ -73,11 +77,14 @@ fn response_samples_verify_with_the_issuing_ca() {
     }
 }
 
-/// The second certificate of a response, found by decoding with the `cms` crate.
+/// Decoded by the `cms` crate, to have a second opinion.
+fn signed_data(message: &[u8]) -> SignedData {
+    cms::content_info::ContentInfo::from_der(message).unwrap().content.decode_as().unwrap()
+}
+
+/// The second certificate of a response.
 fn ca_certificate(response: &[u8]) -> Vec<u8> {
-    let info = cms::content_info::ContentInfo::from_der(response).unwrap();
-    let data = info.content.decode_as::<cms::signed_data::SignedData>().unwrap();
-    let certificates = data.certificates.unwrap();
+    let certificates = signed_data(response).certificates.unwrap();
     let cms::cert::CertificateChoices::Certificate(ca) = &certificates.0.as_slice()[1] else {
         panic!("no certificate")
     };
@@ -89,4 +96,82 @@ fn truncated_response_is_refused() {
     let bytes = vector("adcs-rs-truncated-response.der");
     let ca = ca_certificate(&vector("spec-4.1.5.2-response.der"));
     assert!(matches!(CmcResponse::parse(&bytes, &ca), Err(ResponseError::Malformed(_))));
+}
+
+#[test]
+fn trap_41_response_is_signed_in_the_name_of_the_ca_certificates_issuer() {
+    use cms::signed_data::SignerIdentifier;
+    let issued = vector("spec-4.1.1.2-response.der");
+    let ca_der = ca_certificate(&issued);
+    let ca = x509_cert::Certificate::from_der(&ca_der).unwrap();
+    let signer = |response: &[u8]| {
+        let infos = signed_data(response).signer_infos.0;
+        assert_eq!(infos.len(), 1);
+        let SignerIdentifier::IssuerAndSerialNumber(id) = infos.as_slice()[0].sid.clone() else {
+            panic!("by key identifier")
+        };
+        id
+    };
+    let sample = signer(&issued);
+    assert_eq!(&sample.issuer, ca.tbs_certificate().issuer());
+    assert_ne!(&sample.issuer, ca.tbs_certificate().subject());
+    let ours = build_response(ResponseStatus::Denied { reason: "no" }, &[&ca_der], &Key::p256()).unwrap();
+    assert_eq!(signer(&ours), sample);
+}
+
+#[test]
+fn our_response_has_the_content_of_the_sample() {
+    let sample = signed_data(&vector("spec-4.1.1.2-response.der"));
+    let leaf = vector("spec-4.1.1.2-certificate.der");
+    let ca = ca_certificate(&vector("spec-4.1.1.2-response.der"));
+    let ours = build_response(ResponseStatus::Issued { certificate: &leaf }, &[&ca], &Key::p256()).unwrap();
+    assert_eq!(signed_data(&ours).encap_content_info, sample.encap_content_info);
+    assert_eq!(signed_data(&ours).version, sample.version);
+    let attributes = |data: &SignedData| {
+        let set = data.signer_infos.0.as_slice()[0].signed_attrs.clone().unwrap();
+        set.iter().map(|attribute| attribute.oid).collect::<Vec<_>>()
+    };
+    assert_eq!(attributes(&signed_data(&ours)), attributes(&sample));
+}
+
+#[test]
+fn trap_18_template_extension_of_the_issued_certificate_is_read() {
+    let certificate = x509_cert::Certificate::from_der(&vector("spec-4.1.1.2-certificate.der")).unwrap();
+    assert_eq!(certificate_template(&certificate).unwrap(), Some(CertificateTemplate::Name("User".into())));
+    assert_eq!(template_name_to_der("User"), hex("1e080055007300650072"));
+    assert_eq!(certificate_sid(&certificate).unwrap(), None);
+    assert_eq!(certificate_application_policies(&certificate).unwrap(), None);
+    let usages = certificate_key_usages(&certificate).unwrap().unwrap();
+    let usages: Vec<_> = usages.iter().map(ToString::to_string).collect();
+    assert_eq!(usages, ["1.3.6.1.4.1.311.10.3.4", "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.2"]);
+}
+
+#[test]
+fn extension_values_are_written_octet_for_octet() {
+    let id = TemplateId {
+        oid: ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.21.8.1"),
+        major: Some(100),
+        minor: Some(3),
+    };
+    let der = hex("3012 060a2b060104018237150801 020164 020103");
+    assert_eq!(id.to_der(), der);
+    assert_eq!(TemplateId::from_der(&der), Ok(id));
+
+    let sid = hex("302ba029060a2b060104018237190201a01b0419")
+        .into_iter()
+        .chain(*b"S-1-5-21-1004336348-1177-")
+        .collect::<Vec<_>>();
+    assert_eq!(sid_to_der("S-1-5-21-1004336348-1177-"), sid);
+    assert_eq!(parse_sid(&sid).as_deref(), Ok("S-1-5-21-1004336348-1177-"));
+    assert!(parse_sid(&sid_to_der("S-1-5\n")).is_err());
+
+    let usages = [ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2")];
+    let policies = hex("300c300a06082b06010505070302");
+    assert_eq!(application_policies_to_der(&usages), policies);
+    assert_eq!(parse_application_policies(&policies), Ok(usages.to_vec()));
+    assert!(parse_application_policies(&[0x30, 0]).is_err());
+    assert!(parse_key_usages(&[0x30, 0]).is_err(), "an empty list");
+
+    let upn = hex("a013060a2b060104018237140203a0050c03614062");
+    assert_eq!(upn_to_der("a@b"), upn);
 }

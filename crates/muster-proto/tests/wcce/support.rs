@@ -138,6 +138,6 @@ pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// Octets from hexadecimal digits; blanks are passed over.
 pub(crate) fn hex(digits: &str) -> Vec<u8> {
-    let digits: String = digits.split_whitespace().collect();
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
