@@ -124,6 +124,7 @@ impl SignatureAlgorithm {
             },
             other => return Ok(Err(other)),
         };
+        end_of_identifier(parts, WHAT)?;
         Ok(Ok(algorithm))
     }
 
@@ -134,10 +135,13 @@ impl SignatureAlgorithm {
         digest: DigestAlgorithm,
     ) -> Result<Result<Self, ObjectIdentifier>, Malformed> {
         const WHAT: &str = "signature algorithm";
-        let oid = identifier.children().any(WHAT)?.oid(WHAT)?;
+        let mut parts = identifier.children();
+        let oid = parts.any(WHAT)?.oid(WHAT)?;
         let algorithm = match oid {
-            oids::RSA_ENCRYPTION => Self::RsaPkcs1(digest),
-            oids::EC_PUBLIC_KEY => Self::Ecdsa(digest),
+            oids::RSA_ENCRYPTION | oids::EC_PUBLIC_KEY => {
+                end_of_identifier(parts, WHAT)?;
+                if oid == oids::RSA_ENCRYPTION { Self::RsaPkcs1(digest) } else { Self::Ecdsa(digest) }
+            }
             _ => match Self::read(identifier)? {
                 // RFC 8419 asks for SHA-512; without signed attributes the digest is not used at all.
                 Ok(Self::Ed25519) => Self::Ed25519,
@@ -226,8 +230,18 @@ impl SignatureAlgorithm {
 /// Digest of an AlgorithmIdentifier.
 pub(crate) fn digest_of(identifier: &Tlv<'_>) -> Result<Option<DigestAlgorithm>, Malformed> {
     const WHAT: &str = "digest algorithm";
-    let oid = identifier.children().any(WHAT)?.oid(WHAT)?;
+    let mut parts = identifier.children();
+    let oid = parts.any(WHAT)?.oid(WHAT)?;
+    end_of_identifier(parts, WHAT)?;
     Ok(DigestAlgorithm::from_oid(&oid))
+}
+
+/// Parameters that say nothing: none, or NULL.
+fn end_of_identifier(mut rest: tlv::Cursor<'_>, what: &'static str) -> Result<(), Malformed> {
+    match rest.optional(tlv::NULL, what)? {
+        Some(null) if !null.value.is_empty() => Err(Malformed(what)),
+        Some(_) | None => rest.finish(what),
+    }
 }
 
 /// Digest of RSASSA-PSS parameters, if mask digest and salt length go with it (RFC 4055 section 3.1).
@@ -242,7 +256,14 @@ fn pss_digest(parameters: &Tlv<'_>) -> Result<Option<DigestAlgorithm>, Malformed
     let mut mask = mask.children().only(tlv::SEQUENCE, WHAT)?.children();
     let mask_function = mask.any(WHAT)?.oid(WHAT)?;
     let mask_digest = digest_of(&mask.expect(tlv::SEQUENCE, WHAT)?)?;
-    let salt = salt.children().any(WHAT)?.small_integer(WHAT)?;
+    mask.finish(WHAT)?;
+    let salt = salt.children().only(tlv::INTEGER, WHAT)?.small_integer(WHAT)?;
+    if let Some(trailer) = parts.optional(tlv::CTX_3, WHAT)?
+        && trailer.children().only(tlv::INTEGER, WHAT)?.small_integer(WHAT)? != 1
+    {
+        return Err(Malformed(WHAT));
+    }
+    parts.finish(WHAT)?;
     Ok(digest.filter(|digest| {
         let length = match digest {
             DigestAlgorithm::Sha1 => return false,
