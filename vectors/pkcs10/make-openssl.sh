@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the requests that vectors/pkcs10 and vectors/cms hold, with OpenSSL 3.0. Keys are thrown away.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 cd "$work"
