@@ -4,12 +4,14 @@
 //! as `xsi:nil`, in the order of the schema, since Windows refuses anything else. Empty collections are not valid
 //! in the schema either, so an empty `Vec` is written as nil and nil is read as an empty `Vec`.
 
+mod check;
 mod flags;
 mod read;
 mod request;
 mod response;
 mod write;
 
+pub use check::PolicyProblem;
 pub use flags::{
     ClientAuthentication, EnrollmentFlags, GeneralFlags, KeySpec, KeyUsageProperty, OidGroup,
     PrivateKeyFlags, SubjectNameFlags,

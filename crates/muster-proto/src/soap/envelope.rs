@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::fault::{Fault, FaultKind, HeaderName};
 use super::names::{ADDRESSING, DIAGNOSTICS, SOAP, WSSE};
 use super::security::Security;
-use super::xml::{self, Element, Limits, XmlError};
+use super::xml::{self, Element, Limits, XmlError, clip};
 
 /// A SOAP 1.2 message.
 ///
@@ -44,7 +44,7 @@ pub enum EnvelopeError {
     #[error("the envelope is not SOAP 1.2")]
     VersionMismatch,
     /// A header that must be understood is not.
-    #[error("header {} must be understood and is not", .0.local)]
+    #[error("header {} must be understood and is not", clip(&.0.local))]
     MustUnderstand(HeaderName),
     /// The password is sent as a digest.
     #[error("password digests are not supported, send the password as text inside TLS")]
@@ -103,7 +103,10 @@ impl<'a> Envelope<'a> {
         };
         let blocks = header.map(Element::into_children).unwrap_or_default();
         let message_id = blocks.iter().find(|b| b.is(ADDRESSING, "MessageID"));
-        let message_id = message_id.and_then(|b| b.trimmed().ok()).map(str::to_owned);
+        let message_id = message_id
+            .and_then(|b| b.trimmed().ok())
+            .filter(|id| id.len() <= MESSAGE_ID_MAX)
+            .map(str::to_owned);
         for block in blocks {
             if let Err(error) = envelope.take_header(block) {
                 return Err(BadEnvelope { error, message_id });
@@ -154,7 +157,13 @@ impl<'a> Envelope<'a> {
         if block.namespace() == ADDRESSING {
             match block.local() {
                 "Action" => return Ok(put(&mut self.action, block.uri()?, "Action")?),
-                "MessageID" => return Ok(put(&mut self.message_id, block.into_trimmed()?, "MessageID")?),
+                "MessageID" => {
+                    let id = block.into_trimmed()?;
+                    if id.len() > MESSAGE_ID_MAX {
+                        return Err(XmlError::value("MessageID", "an id of at most 512 bytes").into());
+                    }
+                    return Ok(put(&mut self.message_id, id, "MessageID")?);
+                }
                 "To" => return Ok(put(&mut self.to, block.uri()?, "To")?),
                 "RelatesTo" => return Ok(put(&mut self.relates_to, block.into_trimmed()?, "RelatesTo")?),
                 "ReplyTo" => {
@@ -178,6 +187,9 @@ impl<'a> Envelope<'a> {
         }
     }
 }
+
+/// Longest MessageID in bytes. It comes back in the answer and goes into logs; clients send 45 bytes.
+const MESSAGE_ID_MAX: usize = 512;
 
 fn put<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), XmlError> {
     match slot.replace(value) {

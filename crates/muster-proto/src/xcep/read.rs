@@ -18,7 +18,7 @@ use crate::soap::xml::{Element, XmlError};
 impl GetPoliciesResponse {
     /// Reads the body of an answer that is no fault.
     ///
-    /// References are not checked, see [`GetPoliciesResponse::dangling_reference`].
+    /// References are not checked, see [`GetPoliciesResponse::problems`].
     ///
     /// # Errors
     /// [`XcepError::Xml`] if it is not an answer of this protocol.

@@ -216,25 +216,4 @@ impl GetPoliciesResponse {
     pub fn ca(&self, reference: i32) -> Option<&Ca> {
         self.cas.iter().find(|ca| ca.ca_reference_id == reference)
     }
-
-    /// The first reference that refers to nothing; a server must not send such an answer.
-    #[must_use]
-    pub fn dangling_reference(&self) -> Option<i32> {
-        let oids = self.response.policies.iter().flat_map(|policy| {
-            let attributes = &policy.attributes;
-            let ra =
-                attributes.ra_requirements.iter().flat_map(|ra| ra.ra_ekus.iter().chain(&ra.ra_policies));
-            let archival = attributes.key_archival_attributes.iter();
-            std::iter::once(&policy.policy_oid_reference)
-                .chain(&attributes.private_key_attributes.algorithm_oid_reference)
-                .chain(&attributes.hash_algorithm_oid_reference)
-                .chain(ra)
-                .chain(archival.map(|archival| &archival.symmetric_algorithm_oid_reference))
-                .chain(attributes.extensions.iter().map(|extension| &extension.oid_reference))
-        });
-        let mut cas = self.response.policies.iter().flat_map(|policy| &policy.ca_references);
-        oids.copied()
-            .find(|reference| self.oid(*reference).is_none())
-            .or_else(|| cas.find(|reference| self.ca(**reference).is_none()).copied())
-    }
 }

@@ -1,13 +1,12 @@
 //! MS-WSTEP messages: what files parse to, and what is written parses back.
 
-mod common;
-
-use common::{envelope, is_whole_der, vector};
 use muster_proto::soap::{Envelope, Fault, FaultKind, RequestHeader, ResponseHeader};
 use muster_proto::wstep::{
     BinarySecurityToken, CertificateEnrollmentWSDetail, ContextItem, DispositionMessage, Hresult, Issued,
     Operation, Pending, RequestId, RequestSecurityToken, RequestSecurityTokenResponse, ValueType, WstepError,
 };
+
+use crate::support::{envelope, is_whole_der, vector};
 
 fn request(envelope: &Envelope<'_>) -> Result<RequestSecurityToken, WstepError> {
     RequestSecurityToken::parse(envelope.action.as_deref(), &envelope.body)
@@ -24,9 +23,9 @@ fn header() -> RequestHeader {
 #[track_caller]
 fn issue(file: &str) -> (BinarySecurityToken, RequestSecurityToken) {
     let bytes = vector(file);
-    let request = request(&envelope(&bytes)).unwrap();
+    let request = request(&envelope(&bytes)).expect(file);
     let Operation::Issue { token, request_id: None } = request.operation.clone() else {
-        panic!("not an issue request: {request:?}")
+        unreachable!("not an issue request: {request:?}")
     };
     assert!(is_whole_der(&token.bytes));
     (token, request)
