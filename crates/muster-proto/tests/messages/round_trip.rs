@@ -294,7 +294,7 @@ fn everything(bytes: &[u8]) {
             if let Ok(answer) = GetPoliciesResponse::parse(&envelope.body) {
                 drop(answer.problems());
             }
-            Fault::from_body(&envelope.body);
+            drop(Fault::from_body(&envelope.body));
         }
         Err(refusal) => {
             let header = ResponseHeader::relating_to(refusal.message_id.as_deref());

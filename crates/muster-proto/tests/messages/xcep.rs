@@ -247,9 +247,9 @@ fn response_with_gaps_is_read() {
 fn response_without_what_is_needed() {
     let text = good_policies().to_envelope(&ResponseHeader::default());
     for element in ["policyID", "commonName", "minimalKeyLength", "certificate", "oIDReferenceID", "uri"] {
-        let start = text.find(&format!("<{element}>")).unwrap();
-        let end = text.find(&format!("</{element}>")).unwrap() + element.len() + 3;
-        let text = format!("{}{}", &text[..start], &text[end..]);
+        let (before, rest) = text.split_once(&format!("<{element}>")).unwrap();
+        let (_, after) = rest.split_once(&format!("</{element}>")).unwrap();
+        let text = format!("{before}{after}");
         let error = GetPoliciesResponse::parse(&envelope(text.as_bytes()).body).unwrap_err();
         assert_eq!(error.to_string(), format!("element {element} is missing"));
     }

@@ -163,6 +163,9 @@ fn error_text_shows_little_of_the_peers_text() {
     assert_eq!(refused(&text).len(), "namespace prefix  is not declared".len() + 64);
 }
 
+/// Makes a document that needs exactly this much.
+type Make<'a> = &'a dyn Fn(usize) -> String;
+
 #[test]
 fn every_limit_is_exact() {
     let limits = Limits { bytes: 1000, depth: 4, elements: 6, attributes: 3, namespaces: 2, text: 10 };
@@ -174,7 +177,7 @@ fn every_limit_is_exact() {
     let text = |n: usize| format!("<a>{}</a>", "x".repeat(n));
     let references = |n: usize| format!("<a>{}</a>", "&#65;".repeat(n));
     let bytes = |n: usize| format!("<a b='{}'/>", "x".repeat(n - "<a b=''/>".len()));
-    let cases: [(&dyn Fn(usize) -> String, usize, XmlError); 7] = [
+    let cases: [(Make<'_>, usize, XmlError); 7] = [
         (&nested, 4, XmlError::TooDeep { limit: 4 }),
         (&wide, 6, XmlError::TooManyElements { limit: 6 }),
         (&attributes, 3, XmlError::TooManyAttributes { limit: 3 }),

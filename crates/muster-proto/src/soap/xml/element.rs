@@ -8,7 +8,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::chars::{clip, is_space};
+use super::chars::{clip, is_space, same};
 use super::error::XmlError;
 use crate::soap::date_time::DateTime;
 use crate::soap::names;
@@ -67,7 +67,7 @@ impl<'a> Element<'a> {
     /// Does the element have this expanded name?
     #[must_use]
     pub fn is(&self, namespace: &str, local: &str) -> bool {
-        self.local == local && self.namespace == namespace
+        same(self.local, local) && same(self.namespace, namespace)
     }
 
     /// Child elements in document order.
@@ -93,7 +93,7 @@ impl<'a> Element<'a> {
     pub fn attribute(&self, namespace: &str, local: &str) -> Option<&str> {
         self.attributes
             .iter()
-            .find(|a| a.local == local && a.namespace == namespace)
+            .find(|a| same(a.local, local) && same(a.namespace, namespace))
             .map(|a| a.value.as_ref())
     }
 
