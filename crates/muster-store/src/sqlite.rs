@@ -1,0 +1,288 @@
+//! SQLite: one connection that writes, in a thread of its own, and a few that read.
+//!
+//! Reads run on the thread that asks. They take microseconds (a look-up by primary key in pages that are mostly in
+//! memory), less than handing them to another thread would; only listings and verifications, which may read a whole
+//! table, go to the blocking threads of the runtime.
+
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod certificates;
+mod convert;
+pub(crate) mod crl;
+mod der;
+pub(crate) mod fill;
+pub(crate) mod instance;
+pub(crate) mod issuance;
+mod node;
+mod recent;
+pub(crate) mod requests;
+mod schema;
+pub(crate) mod templates;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_core::audit::{Action, Actor, Event};
+use muster_core::{RequestId, UnixTime};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use self::node::Node;
+use self::writer::{Announcements, Tx, Writer};
+use crate::Options;
+use crate::error::StoreError;
+
+pub use self::schema::MIGRATIONS;
+
+/// Read connections kept open; more are opened when more threads read at once, and closed afterwards.
+const READERS: usize = 8;
+/// Request ids taken from the counter at once. At most so many numbers are lost when a process ends.
+const ID_BLOCK: u32 = 256;
+/// A new block is fetched when fewer are left: enough for what arrives during one commit.
+const ID_LOW: u32 = 128;
+/// Statements that a connection keeps compiled.
+const STATEMENTS: usize = 64;
+
+/// The backend.
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    node: Node,
+    writer: Option<Writer>,
+    readers: Mutex<Vec<Connection>>,
+    ids: tokio::sync::Mutex<Ids>,
+    generations: Mutex<Watch>,
+    announced: Announcements,
+    duplicate_window: i64,
+}
+
+/// Reserved request ids, and the next block where it is being fetched.
+#[derive(Default)]
+struct Ids {
+    next: u32,
+    end: u32,
+    coming: Option<tokio::sync::oneshot::Receiver<Result<u32, StoreError>>>,
+}
+
+/// A connection of its own whose `data_version` tells whether anything was committed since the last look.
+struct Watch {
+    conn: Option<Connection>,
+    data_version: i64,
+    seen: (u64, u64),
+}
+
+impl Sqlite {
+    pub(crate) fn open(path: &Path, options: &Options, now: UnixTime) -> Result<Self, StoreError> {
+        if !path.exists() {
+            if !options.create {
+                return Err(StoreError::Missing(path.display().to_string()));
+            }
+            create_private(path)?;
+        }
+        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options.busy_timeout)?;
+        schema::check(&conn)?;
+        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::Other(format!(
+                "no write-ahead log on this file system (journal mode {mode}); use a local disk"
+            )));
+        }
+        // In WAL mode anything less than FULL loses the last commits when the power fails.
+        conn.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 2000;
+             PRAGMA journal_size_limit = 67108864;",
+        )?;
+        let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        if synchronous != 2 {
+            return Err(StoreError::Other(format!("synchronous is {synchronous} and cannot be set to FULL")));
+        }
+        let node = Node::register(path)?;
+        let created = schema::migrate(&mut conn, MIGRATIONS, || node.others_live())?;
+        if let Some(pages) = options.max_pages {
+            conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        }
+        if created {
+            initialize(&mut conn, now)?;
+        }
+        let announced = Announcements::default();
+        let writer = Writer::start(conn, announced.clone(), options.faults.clone())?;
+        let store = Self {
+            path: path.to_owned(),
+            node,
+            writer: Some(writer),
+            readers: Mutex::default(),
+            ids: tokio::sync::Mutex::default(),
+            generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
+            announced,
+            duplicate_window: options.duplicate_window,
+        };
+        Ok(store)
+    }
+
+    pub(crate) fn open_read_only(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.display().to_string()));
+        }
+        let conn = reader(path)?;
+        schema::check_current(&conn)?;
+        Ok(Self {
+            path: path.to_owned(),
+            node: Node::reader(path),
+            writer: None,
+            readers: Mutex::new(vec![conn]),
+            ids: tokio::sync::Mutex::default(),
+            generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
+            announced: Announcements::default(),
+            duplicate_window: options.duplicate_window,
+        })
+    }
+
+    /// Runs `work` in the writer's transaction; it may run more than once.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer()?.write(work).await
+    }
+
+    fn writer(&self) -> Result<&Writer, StoreError> {
+        let writer = self.writer.as_ref().ok_or(StoreError::ReadOnly)?;
+        if writer.is_stopped() { Err(StoreError::Stopped) } else { Ok(writer) }
+    }
+
+    /// Runs `work` here and now on a read connection.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.writer.as_ref().is_some_and(Writer::is_stopped) {
+            return Err(StoreError::Stopped);
+        }
+        let kept = lock(&self.readers).pop();
+        let conn = match kept {
+            Some(conn) => conn,
+            None => reader(&self.path)?,
+        };
+        let result = work(&conn);
+        let mut kept = lock(&self.readers);
+        if kept.len() < READERS {
+            kept.push(conn);
+        }
+        result
+    }
+
+    /// Runs `work`, which may take long, on a thread for such things.
+    pub(crate) async fn read_long<T, F>(self: &Arc<Self>, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let this = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || this.read(work));
+        task.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    pub(crate) const fn announced(&self) -> &Announcements {
+        &self.announced
+    }
+
+    pub(crate) fn node_name(&self) -> String {
+        self.node.name().to_owned()
+    }
+
+    /// Names of the nodes among `candidates` whose process has ended.
+    pub(crate) fn ended_nodes(&self, candidates: Vec<String>) -> Result<Vec<String>, StoreError> {
+        self.node.ended(candidates)
+    }
+
+    pub(crate) const fn duplicate_window(&self) -> i64 {
+        self.duplicate_window
+    }
+
+    pub(crate) async fn reserve_request_id(&self) -> Result<RequestId, StoreError> {
+        let writer = self.writer()?;
+        let mut ids = self.ids.lock().await;
+        loop {
+            if ids.end - ids.next < ID_LOW && ids.coming.is_none() {
+                ids.coming = Some(writer.enqueue(instance::reserve_ids(ID_BLOCK))?);
+            }
+            if ids.next < ids.end {
+                let id = RequestId::new(ids.next);
+                ids.next += 1;
+                return id.ok_or_else(|| StoreError::unreadable("counter of request ids"));
+            }
+            // Taken only after it has arrived, so that a caller who gives up here does not lose the block.
+            let Some(coming) = ids.coming.as_mut() else { return Err(StoreError::Stopped) };
+            let block = coming.await.unwrap_or(Err(StoreError::Stopped));
+            ids.coming = None;
+            ids.next = block?;
+            ids.end = ids.next.saturating_add(ID_BLOCK);
+        }
+    }
+
+    /// The counters `configuration` and `revocations`.
+    pub(crate) fn generations(&self) -> Result<(u64, u64), StoreError> {
+        if self.writer.as_ref().is_some_and(Writer::is_stopped) {
+            return Err(StoreError::Stopped);
+        }
+        let mut watch = lock(&self.generations);
+        let Watch { conn, data_version, seen } = &mut *watch;
+        let conn = match conn {
+            Some(conn) => conn,
+            None => conn.insert(reader(&self.path)?),
+        };
+        // Read before the counters: a commit in between is then seen at the next look.
+        let version = conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if version != *data_version {
+            *seen = instance::generations(conn)?;
+            *data_version = version;
+        }
+        Ok(*seen)
+    }
+}
+
+/// A lock is only ever held over code that leaves its value whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes an empty file that only its owner may read: SQLite gives the same mode to the files beside it.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(StoreError::Other(format!("{} cannot be created: {e}", path.display()))),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(busy_timeout)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
+    Ok(conn)
+}
+
+fn reader(path: &Path) -> Result<Connection, StoreError> {
+    // Not SQLITE_OPEN_READ_ONLY: the first to open a database after a crash has to recover its log.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let conn = connect(path, flags, Duration::from_secs(5))?;
+    conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2048;")?;
+    Ok(conn)
+}
+
+/// The first audit record, so that a chain that begins otherwise is known to be cut.
+fn initialize(conn: &mut Connection, now: UnixTime) -> Result<(), StoreError> {
+    let transaction = Transaction::new(conn, TransactionBehavior::Immediate)?;
+    let begin = audit::Head::read(&transaction)?;
+    let tx = Tx { conn: &transaction, head: begin.into() };
+    tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
+    tx.head.get().write_unless(begin, &transaction)?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The two writes of an enrollment, and what undoes the first when the second never comes.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use muster_core::audit::{Action, Actor, AuditOutcome, Event};
+use muster_core::issuance::{Intent, IssuedRecord, Opening};
+use muster_core::revocation::Reason;
+use muster_core::{RequestId, Serial, UnixTime};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Tx;
+use super::{certificates, convert, der, recent, requests};
+use crate::error::StoreError;
+use crate::requests::{Abandoned, Disposition};
+
+/// Names the octets in the audit record, so that the chain covers them.
+fn digest_name(octets: &[u8]) -> String {
+    let mut name = String::from("sha256:");
+    for octet in digest(&SHA256, octets).as_ref() {
+        for nibble in [octet >> 4, octet & 15] {
+            name.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+    name
+}
+
+pub(crate) fn record_intent(
+    id: RequestId,
+    intent: Intent,
+    node: String,
+    window: i64,
+) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
+    // Hashing is done by the caller's thread, not by the only one that writes.
+    let Intent { opening, actor, serial, tbs, at } = intent;
+    let (key, template) = match &opening {
+        Opening::New(record) => (
+            Some(recent::key(record.requester.as_str(), record.template.as_deref(), &record.raw)),
+            record.template.clone(),
+        ),
+        Opening::Approved(_) => (None, None),
+    };
+    let event = Event {
+        object: Some(digest_name(&tbs)),
+        template,
+        request: Some(id),
+        serial: Some(serial),
+        ..Event::new(at, actor, Action::RecordIntent)
+    };
+    move |tx| {
+        match (&opening, key) {
+            (Opening::New(record), Some(key)) => {
+                recent::enter(tx, key, record, window)?;
+                requests::insert(tx, record, Disposition::Signing, None)?;
+            }
+            (Opening::New(_) | Opening::Approved(_), _) => {
+                requests::need(tx, id, Disposition::Approved)?;
+                requests::set_disposition(tx, id, Disposition::Signing)?;
+            }
+        }
+        tx.conn
+            .prepare_cached("INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
+        tx.audit(&event)
+    }
+}
+
+pub(crate) fn record_issued(issued: IssuedRecord) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
+    let (id, serial) = (issued.id, issued.serial);
+    let event = Event {
+        object: Some(digest_name(&issued.certificate)),
+        template: Some(issued.template_oid.clone()),
+        request: Some(id),
+        serial: Some(serial),
+        ..Event::new(issued.at, issued.actor.clone(), Action::Issue)
+    };
+    move |tx| {
+        let recorded = tx
+            .conn
+            .prepare_cached("SELECT tbs FROM intents WHERE id = ?1 AND serial = ?2")?
+            .query_row(params![convert::id(id), serial.as_bytes()], |row| {
+                let tbs = row.get_ref(0)?.as_blob().ok();
+                Ok(tbs.is_some() && tbs == der::tbs(&issued.certificate))
+            })
+            .optional()?;
+        match recorded {
+            Some(true) => {}
+            Some(false) => return Err(StoreError::NotWhatWasRecorded(id)),
+            None => return Err(StoreError::NoIntent { id, serial }),
+        }
+        certificates::insert(tx, &issued)?;
+        requests::set_disposition(tx, id, Disposition::Issued)?;
+        tx.conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([convert::id(id)])?;
+        tx.audit(&event)
+    }
+}
+
+pub(crate) fn abandon(
+    tx: &Tx<'_>,
+    id: RequestId,
+    serial: Serial,
+    reason: &str,
+    at: UnixTime,
+) -> Result<(), StoreError> {
+    let moved = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO abandoned (id, serial, tbs, reason, at)
+             SELECT id, serial, tbs, ?3, ?4 FROM intents WHERE id = ?1 AND serial = ?2",
+        )?
+        .execute(params![convert::id(id), serial.as_bytes(), reason, at.0])?;
+    if moved == 0 {
+        return Err(StoreError::NoIntent { id, serial });
+    }
+    tx.conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([convert::id(id)])?;
+    requests::set_disposition(tx, id, Disposition::Failed)?;
+    requests::set_message(tx, id, None, reason)?;
+    recent::forget(tx, id)?;
+    // How long a certificate with this number would have been valid is not known: it stays on every list.
+    certificates::insert_revocation(tx, serial, Reason::CessationOfOperation, at, None)?;
+    tx.audit(&Event {
+        request: Some(id),
+        serial: Some(serial),
+        outcome: AuditOutcome::Failed(reason.to_owned()),
+        ..Event::new(at, Actor::Service, Action::AbandonIntent)
+    })
+}
+
+pub(crate) fn nodes_with_intents(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT DISTINCT node FROM intents")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    rows.map(|row| row.map_err(StoreError::from)).collect()
+}
+
+pub(crate) fn recover(
+    tx: &Tx<'_>,
+    ended: &[String],
+    own: &str,
+    own_before: UnixTime,
+    at: UnixTime,
+) -> Result<Vec<Abandoned>, StoreError> {
+    let mut statement = tx.conn.prepare_cached("SELECT id, serial, node, at FROM intents ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut given_up = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (node, recorded): (String, i64) = (row.get(2)?, row.get(3)?);
+        let reason = if ended.contains(&node) {
+            "the service ended between recording and committing"
+        } else if node == own && recorded < own_before.0 {
+            "the certificate was not committed in time"
+        } else {
+            continue;
+        };
+        given_up.push((
+            Abandoned { id: convert::read_id(row, 0)?, serial: convert::read_serial(row, 1)? },
+            reason,
+        ));
+    }
+    drop(rows);
+    for (Abandoned { id, serial }, reason) in &given_up {
+        abandon(tx, *id, *serial, reason, at)?;
+    }
+    Ok(given_up.into_iter().map(|(abandoned, _)| abandoned).collect())
+}

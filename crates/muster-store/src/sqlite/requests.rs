@@ -1,0 +1,274 @@
+//! Rows of the request table.
+
+use muster_core::audit::{Action, Actor, AuditOutcome, Event};
+use muster_core::identity::{AccountName, Method};
+use muster_core::issuance::RequestRecord;
+use muster_core::{RequestId, Serial, UnixTime};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::writer::Tx;
+use super::{convert, recent};
+use crate::error::StoreError;
+use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
+
+/// Longest text kept of what others wrote: sentences, comments.
+const LONGEST_TEXT: usize = 2_000;
+
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    record: &RequestRecord,
+    disposition: Disposition,
+    refusal: Option<(&str, &str)>,
+) -> Result<(), StoreError> {
+    let id = convert::id(record.id);
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO requests
+             (id, received, requester, method, form, template, endpoint, renews, disposition, code, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            id,
+            record.received.0,
+            record.requester.as_str(),
+            record.method.as_str(),
+            record.form,
+            record.template,
+            record.endpoint,
+            record.renews.as_ref().map(Serial::as_bytes),
+            disposition.as_str(),
+            refusal.map(|(code, _)| code),
+            refusal.map(|(_, sentence)| clip(sentence)),
+        ])?;
+    tx.conn
+        .prepare_cached("INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)")?
+        .execute(params![id, record.actor.to_string(), record.raw])?;
+    Ok(())
+}
+
+pub(super) fn event(record: &RequestRecord, action: Action, outcome: AuditOutcome) -> Event {
+    Event {
+        template: record.template.clone(),
+        request: Some(record.id),
+        outcome,
+        ..Event::new(record.received, record.actor.clone(), action)
+    }
+}
+
+pub(crate) fn insert_pending(
+    record: RequestRecord,
+    window: i64,
+) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
+    let key = recent::key(record.requester.as_str(), record.template.as_deref(), &record.raw);
+    move |tx| {
+        recent::enter(tx, key, &record, window)?;
+        insert(tx, &record, Disposition::Pending, None)?;
+        tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
+    }
+}
+
+pub(crate) fn insert_denied(
+    tx: &Tx<'_>,
+    record: &RequestRecord,
+    code: &'static str,
+    sentence: &str,
+) -> Result<(), StoreError> {
+    insert(tx, record, Disposition::Denied, Some((code, sentence)))?;
+    tx.audit(&event(record, Action::Submit, AuditOutcome::Refused(code)))
+}
+
+fn present(conn: &Connection, id: RequestId) -> Result<Disposition, StoreError> {
+    let word: Option<String> = conn
+        .prepare_cached("SELECT disposition FROM requests WHERE id = ?1")?
+        .query_row([convert::id(id)], |row| row.get(0))
+        .optional()?;
+    convert::parse(&word.ok_or_else(|| StoreError::not_found("request", id))?, "disposition")
+}
+
+/// Refuses unless the request is in the state that the operation starts from.
+pub(super) fn need(tx: &Tx<'_>, id: RequestId, needed: Disposition) -> Result<(), StoreError> {
+    let present = present(tx.conn, id)?;
+    if present == needed { Ok(()) } else { Err(StoreError::WrongState { id, present, needed }) }
+}
+
+pub(super) fn set_disposition(
+    tx: &Tx<'_>,
+    id: RequestId,
+    disposition: Disposition,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("UPDATE requests SET disposition = ?2 WHERE id = ?1")?
+        .execute(params![convert::id(id), disposition.as_str()])?;
+    Ok(())
+}
+
+pub(super) fn set_message(
+    tx: &Tx<'_>,
+    id: RequestId,
+    code: Option<&str>,
+    message: &str,
+) -> Result<(), StoreError> {
+    tx.conn.prepare_cached("UPDATE requests SET code = ?2, message = ?3 WHERE id = ?1")?.execute(params![
+        convert::id(id),
+        code,
+        clip(message)
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn deny_approved(
+    tx: &Tx<'_>,
+    id: RequestId,
+    code: &'static str,
+    sentence: &str,
+    actor: &Actor,
+    at: UnixTime,
+) -> Result<(), StoreError> {
+    need(tx, id, Disposition::Approved)?;
+    set_disposition(tx, id, Disposition::Denied)?;
+    set_message(tx, id, Some(code), sentence)?;
+    recent::forget(tx, id)?;
+    let event = Event::new(at, actor.clone(), Action::Submit);
+    tx.audit(&Event { request: Some(id), outcome: AuditOutcome::Refused(code), ..event })
+}
+
+/// Approves, or denies if there is a comment.
+pub(crate) fn decide(
+    tx: &Tx<'_>,
+    id: RequestId,
+    officer: &str,
+    denied: Option<&str>,
+    at: UnixTime,
+) -> Result<(), StoreError> {
+    need(tx, id, Disposition::Pending)?;
+    let (disposition, action) = match denied {
+        Some(_) => (Disposition::Denied, Action::Deny),
+        None => (Disposition::Approved, Action::Approve),
+    };
+    tx.conn
+        .prepare_cached(
+            "UPDATE requests SET disposition = ?2, officer = ?3, decided = ?4, comment = ?5 WHERE id = ?1",
+        )?
+        .execute(params![convert::id(id), disposition.as_str(), officer, at.0, denied.map(clip)])?;
+    if denied.is_some() {
+        recent::forget(tx, id)?;
+    }
+    let event = Event::new(at, Actor::Officer(officer.to_owned()), action);
+    tx.audit(&Event { object: denied.map(|c| clip(c).to_owned()), request: Some(id), ..event })
+}
+
+/// The columns that [`summary`] reads, in its order.
+const SUMMARY: &str = "requests.id, received, requester, method, form, template, endpoint, renews, disposition, \
+                       code, message, officer, decided, comment";
+
+fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
+    let renews: Option<Vec<u8>> = row.get(7)?;
+    let officer: Option<String> = row.get(11)?;
+    let decided: Option<i64> = row.get(12)?;
+    let comment: Option<String> = row.get(13)?;
+    Ok(RequestSummary {
+        id: convert::read_id(row, 0)?,
+        received: UnixTime(row.get(1)?),
+        requester: convert::parse(&row.get::<_, String>(2)?, "account name")?,
+        method: read_method(&row.get::<_, String>(3)?)?,
+        form: row.get(4)?,
+        template: row.get(5)?,
+        endpoint: row.get(6)?,
+        renews: renews.as_deref().and_then(Serial::from_bytes),
+        disposition: convert::parse(&row.get::<_, String>(8)?, "disposition")?,
+        code: row.get(9)?,
+        message: row.get(10)?,
+        decision: officer.zip(decided).map(|(officer, at)| OfficerDecision {
+            officer,
+            at: UnixTime(at),
+            comment,
+        }),
+    })
+}
+
+fn read_method(word: &str) -> Result<Method, StoreError> {
+    [Method::UsernamePassword, Method::ClientCertificate]
+        .into_iter()
+        .find(|method| method.as_str() == word)
+        .ok_or_else(|| StoreError::unreadable("authentication method"))
+}
+
+pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, StoreError> {
+    let sql = format!(
+        "SELECT {SUMMARY}, submitted_by, raw, certificates.serial, der
+         FROM requests JOIN request_bodies USING (id)
+         LEFT JOIN certificates USING (id) LEFT JOIN certificate_bodies USING (id)
+         WHERE requests.id = ?1"
+    );
+    let read = |row: &Row<'_>| -> Result<Request, StoreError> {
+        let serial: Option<Vec<u8>> = row.get(16)?;
+        Ok(Request {
+            summary: summary(row)?,
+            submitted_by: row.get(14)?,
+            raw: row.get(15)?,
+            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(17)?),
+        })
+    };
+    conn.prepare_cached(&sql)?.query_row([convert::id(id)], |row| Ok(read(row))).optional()?.transpose()
+}
+
+pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<RequestSummary>, StoreError> {
+    let mut sql = format!("SELECT {SUMMARY} FROM requests WHERE 1 = 1");
+    let mut values: Vec<Value> = Vec::new();
+    match filter.disposition {
+        // Word for word the condition of the partial index, so that it is used.
+        Some(Disposition::Pending | Disposition::Approved) => {
+            sql.push_str(" AND disposition IN ('pending', 'approved')");
+        }
+        Some(Disposition::Signing | Disposition::Issued | Disposition::Denied | Disposition::Failed)
+        | None => {}
+    }
+    let mut and = |condition: &str, value: Value| {
+        sql.push_str(condition);
+        values.push(value);
+    };
+    if let Some(disposition) = filter.disposition {
+        and(" AND disposition = ?", disposition.as_str().to_owned().into());
+    }
+    if let Some(requester) = &filter.requester {
+        and(" AND requester = ?", requester.as_str().to_owned().into());
+    }
+    if let Some(before) = filter.before {
+        and(" AND id < ?", convert::id(before).into());
+    }
+    and(" ORDER BY id DESC LIMIT ?", i64::from(filter.limit).into());
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| Ok(summary(row)))?;
+    rows.map(|row| row?).collect()
+}
+
+pub(crate) fn find_recent(
+    conn: &Connection,
+    requester: &AccountName,
+    template: Option<&str>,
+    raw: &[u8],
+    since: UnixTime,
+) -> Result<Option<RecentRequest>, StoreError> {
+    let key = recent::key(requester.as_str(), template, raw);
+    let Some(id) = recent::find(conn, key, since)? else { return Ok(None) };
+    let row = conn
+        .prepare_cached(
+            "SELECT requester, raw, disposition FROM requests JOIN request_bodies USING (id) WHERE id = ?1",
+        )?
+        .query_row([convert::id(id)], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+        })
+        .optional()?;
+    match row {
+        Some((account, octets, word)) if account == requester.as_str() && octets == raw => {
+            Ok(Some(RecentRequest { id, disposition: convert::parse(&word, "disposition")? }))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn clip(text: &str) -> &str {
+    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}

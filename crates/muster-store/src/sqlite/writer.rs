@@ -1,0 +1,295 @@
+//! The one thread that writes, and how it turns many waiting writes into one commit.
+//!
+//! A commit costs one synchronization of the disk however much it holds. So the thread takes every job that waits
+//! (at most [`GROUP`]), runs them in one transaction, commits, and only then answers them all. Jobs are closures
+//! that may run more than once:
+//!
+//! * First all of them run one after the other. A job that fails before it changed anything (most do: they look
+//!   first) just gets its error.
+//! * If a job fails after it changed something, the transaction is rolled back and all run again, each inside a
+//!   savepoint, so that the failure undoes that job alone. Savepoints copy every page that two jobs touch, which is
+//!   why they are not used at first.
+//! * If SQLite itself gives up the transaction (disk full, damaged page), or the commit fails, nothing of the group
+//!   is there and every job gets that error.
+//!
+//! Waiting for company makes commits fewer, but is time lost when nobody comes. The thread waits only while more
+//! writes were announced ([`Announcements`]) than are in the group, at most [`COMPANY`] in all and [`GAP`] for the
+//! next one.
+//!
+//! Fail-stop: if a job panics, the thread ends. Its end drops the transaction, which rolls back, and every waiting
+//! answer, which ends the waits; from then on every call of the store fails with [`StoreError::Stopped`].
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::audit::Head;
+use crate::error::StoreError;
+use crate::{FaultHook, FaultPoint};
+
+/// Most jobs in one transaction. Bounds the memory and the time for which others wait for the lock.
+const GROUP: usize = 512;
+/// Longest wait for company.
+const COMPANY: Duration = Duration::from_micros(700);
+/// Longest wait for the next one of the company.
+const GAP: Duration = Duration::from_micros(250);
+
+/// What a job sees: the open transaction and the end of the audit chain in it.
+pub(crate) struct Tx<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) head: Cell<Head>,
+}
+
+/// One write: runs in the thread, perhaps twice, and is answered after the commit.
+trait Job: Send {
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Write<T, F> {
+    work: F,
+    value: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Write<T, F>
+where
+    T: Send,
+    F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.value = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { value, answer, .. } = *self;
+        // Nobody waits any more if the caller was cancelled; the write took place all the same.
+        drop(answer.send(outcome.and_then(|()| value.ok_or(StoreError::Stopped))));
+    }
+}
+
+/// How many writes are known to be on their way.
+#[derive(Clone, Default)]
+pub(crate) struct Announcements(Arc<AtomicUsize>);
+
+impl Announcements {
+    pub(crate) fn raise(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        self.clone()
+    }
+
+    pub(crate) fn lower(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The handle of the thread.
+pub(crate) struct Writer {
+    jobs: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        conn: Connection,
+        announced: Announcements,
+        faults: Option<FaultHook>,
+    ) -> Result<Self, StoreError> {
+        let (jobs, queue) = channel();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let flag = RaiseAtEnd(Arc::clone(&stopped));
+        let thread = std::thread::Builder::new()
+            .name("muster-store".to_owned())
+            .spawn(move || {
+                let _flag = flag;
+                Loop { conn, queue, announced, faults }.run();
+            })
+            .map_err(|e| StoreError::Other(format!("no thread for the writer: {e}")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), stopped })
+    }
+
+    /// Whether the thread has ended.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Queues `work` and waits until it is committed. Dropping the future does not undo the write.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.enqueue(work)?.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Queues `work` without waiting.
+    pub(super) fn enqueue<T, F>(
+        &self,
+        work: F,
+    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        if self.is_stopped() {
+            return Err(StoreError::Stopped);
+        }
+        let (answer, waiting) = oneshot::channel();
+        let job = Box::new(Write { work, value: None, answer });
+        self.jobs.as_ref().ok_or(StoreError::Stopped)?.send(job).map_err(|_| StoreError::Stopped)?;
+        Ok(waiting)
+    }
+}
+
+impl Drop for Writer {
+    /// Lets the thread finish what is queued, then waits for it, so that the database is closed afterwards.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            drop(thread.join());
+        }
+    }
+}
+
+struct RaiseAtEnd(Arc<AtomicBool>);
+
+impl Drop for RaiseAtEnd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// One job of a group and what became of it.
+struct Slot {
+    job: Box<dyn Job>,
+    outcome: Result<(), StoreError>,
+}
+
+/// Why a group is not committed.
+enum NotCommitted {
+    /// A job failed halfway; run all again with savepoints.
+    Halfway,
+    /// Nothing can be done for any of them.
+    Lost(StoreError),
+}
+
+struct Loop {
+    conn: Connection,
+    queue: Receiver<Box<dyn Job>>,
+    announced: Announcements,
+    faults: Option<FaultHook>,
+}
+
+impl Loop {
+    fn run(self) {
+        while let Ok(first) = self.queue.recv() {
+            let mut group = vec![Slot { job: first, outcome: Ok(()) }];
+            self.gather(&mut group);
+            let mut result = self.attempt(&mut group, false);
+            if matches!(result, Err(NotCommitted::Halfway)) {
+                result = self.attempt(&mut group, true);
+            }
+            let lost = match result {
+                Ok(()) => None,
+                Err(NotCommitted::Lost(error)) => Some(error),
+                // Cannot be: with savepoints a failing job is undone alone.
+                Err(NotCommitted::Halfway) => Some(StoreError::Stopped),
+            };
+            if let Some(error) = &lost {
+                tracing::error!(jobs = group.len(), %error, "a group of writes was not committed");
+            }
+            for Slot { job, outcome } in group {
+                job.answer(lost.clone().map_or(outcome, Err));
+            }
+        }
+    }
+
+    fn gather(&self, group: &mut Vec<Slot>) {
+        let take_waiting = |group: &mut Vec<Slot>| {
+            group.extend(
+                self.queue.try_iter().take(GROUP - group.len()).map(|job| Slot { job, outcome: Ok(()) }),
+            );
+        };
+        take_waiting(group);
+        if self.announced.count() <= group.len() {
+            return;
+        }
+        let end = Instant::now() + COMPANY;
+        while group.len() < GROUP && self.announced.count() > group.len() {
+            let left = end.saturating_duration_since(Instant::now()).min(GAP);
+            match self.queue.recv_timeout(left) {
+                Ok(job) => group.push(Slot { job, outcome: Ok(()) }),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+            take_waiting(group);
+        }
+    }
+
+    /// Runs the group in one transaction.
+    fn attempt(&self, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
+        let result = self.transact(group, savepoints);
+        if result.is_err() && !self.conn.is_autocommit() {
+            // If this fails too, the next BEGIN says so.
+            drop(self.execute("ROLLBACK"));
+        }
+        result
+    }
+
+    fn transact(&self, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
+        let lost = NotCommitted::Lost;
+        self.fault(FaultPoint::Begin).map_err(lost)?;
+        self.execute("BEGIN IMMEDIATE").map_err(lost)?;
+        let begin = Head::read(&self.conn).map_err(lost)?;
+        let tx = Tx { conn: &self.conn, head: Cell::new(begin) };
+        for slot in group {
+            let changes = self.conn.total_changes();
+            let head = tx.head.get();
+            if savepoints {
+                self.execute("SAVEPOINT job").map_err(lost)?;
+            }
+            slot.outcome = slot.job.run(&tx).and_then(|()| self.fault(FaultPoint::Job));
+            match &slot.outcome {
+                Err(error) if self.conn.is_autocommit() => return Err(lost(error.clone())),
+                Ok(()) | Err(_) => {}
+            }
+            let undo = slot.outcome.is_err() && self.conn.total_changes() != changes;
+            if undo && !savepoints {
+                return Err(NotCommitted::Halfway);
+            }
+            if undo {
+                self.execute("ROLLBACK TO job").map_err(lost)?;
+                tx.head.set(head);
+            }
+            if savepoints {
+                self.execute("RELEASE job").map_err(lost)?;
+            }
+        }
+        tx.head.get().write_unless(begin, &self.conn).map_err(lost)?;
+        self.fault(FaultPoint::Commit).map_err(lost)?;
+        self.execute("COMMIT").map_err(lost)?;
+        self.fault(FaultPoint::Answer).map_err(lost)
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.conn.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    fn fault(&self, point: FaultPoint) -> Result<(), StoreError> {
+        self.faults.as_ref().map_or(Ok(()), |hook| hook(point))
+    }
+}

@@ -1,0 +1,264 @@
+//! The request table and the two writes of an enrollment.
+
+use muster_core::UnixTime;
+use muster_core::issuance::{Ledger, Opening};
+use muster_store::{Disposition, Options, RequestFilter, StoreError};
+
+use crate::support::{
+    DAY, NOW, Place, caller, certificate, enroll, intent, issued, name, record, serial, tbs,
+};
+
+#[tokio::test]
+async fn enrollment_is_kept_across_restarts() {
+    let place = Place::new();
+    let store = place.open();
+    let issued = enroll(&store, "alice").await;
+    drop(store);
+    let request = place.open().request(issued.id).await.unwrap().unwrap();
+    let sent = record(issued.id, "alice");
+    assert_eq!(request.summary.disposition, Disposition::Issued);
+    assert_eq!(request.summary.requester, sent.requester);
+    assert_eq!(request.summary.method, sent.method);
+    assert_eq!(request.summary.form, sent.form);
+    assert_eq!(request.summary.template, sent.template);
+    assert_eq!(request.summary.endpoint, sent.endpoint);
+    assert_eq!(request.summary.received, NOW);
+    assert_eq!(request.raw, sent.raw);
+    assert_eq!(request.submitted_by, "caller:alice/username_password@127.0.0.1");
+    assert_eq!(request.certificate, Some((issued.serial, issued.certificate)));
+}
+
+#[tokio::test]
+async fn intent_leaves_with_the_certificate() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_intent(intent(id, "alice")).await.unwrap();
+    assert_eq!(place.count("intents"), 1);
+    let summary = store.request(id).await.unwrap().unwrap().summary;
+    assert_eq!(summary.disposition, Disposition::Signing);
+    store.record_issued(issued(id, "alice")).await.unwrap();
+    assert_eq!(place.count("intents"), 0);
+}
+
+#[tokio::test]
+async fn certificate_without_intent_is_refused() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    assert!(store.record_issued(issued(id, "alice")).await.is_err());
+    store.record_intent(intent(id, "alice")).await.unwrap();
+    store.record_issued(issued(id, "alice")).await.unwrap();
+    let twice = store.record_issued(issued(id, "alice")).await.unwrap_err();
+    assert!(twice.0.contains("has no open intent"), "{twice}");
+}
+
+#[tokio::test]
+async fn certificate_must_contain_what_was_recorded() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_intent(intent(id, "alice")).await.unwrap();
+    let mut other = issued(id, "alice");
+    other.certificate = certificate(&tbs(serial(id, 8)));
+    let refused = store.record_issued(other).await.unwrap_err();
+    assert!(refused.0.contains("does not contain the octets"), "{refused}");
+    let mut other_serial = issued(id, "alice");
+    other_serial.serial = serial(id, 8);
+    assert!(store.record_issued(other_serial).await.is_err());
+    assert_eq!(store.request(id).await.unwrap().unwrap().summary.disposition, Disposition::Signing);
+}
+
+#[tokio::test]
+async fn serial_of_another_request_is_refused() {
+    let place = Place::new();
+    let store = place.open();
+    let (one, two) = (store.reserve_request_id().await.unwrap(), store.reserve_request_id().await.unwrap());
+    let mut wrong = intent(one, "alice");
+    wrong.serial = serial(two, 7);
+    assert!(matches!(store.try_record_intent(wrong).await, Err(StoreError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn abandoned_intent_revokes_its_serial_and_cannot_be_issued() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_intent(intent(id, "alice")).await.unwrap();
+    store.abandon_intent(id, serial(id, 7), "the key is gone".to_owned(), NOW).await.unwrap();
+    let summary = store.request(id).await.unwrap().unwrap().summary;
+    assert_eq!(summary.disposition, Disposition::Failed);
+    assert_eq!(summary.message.as_deref(), Some("the key is gone"));
+    let far = UnixTime(NOW.0 + 50 * 365 * DAY);
+    let entries = store.revoked_entries(far, 0).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].serial, serial(id, 7));
+    assert_eq!(entries[0].reason.as_str(), "cessationOfOperation");
+    assert!(store.record_issued(issued(id, "alice")).await.is_err());
+    assert!(store.abandon_intent(id, serial(id, 7), String::new(), NOW).await.is_err());
+}
+
+#[tokio::test]
+async fn pending_request_is_approved_then_issued() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(id, "alice")).await.unwrap();
+    let early = store.try_record_intent(continued(id)).await;
+    let (present, needed) = (Disposition::Pending, Disposition::Approved);
+    assert_eq!(early, Err(StoreError::WrongState { id, present, needed }));
+
+    store.approve(id, "root".to_owned(), NOW.plus(9)).await.unwrap();
+    let summary = store.request(id).await.unwrap().unwrap().summary;
+    assert_eq!(summary.disposition, Disposition::Approved);
+    assert_eq!(summary.decision.unwrap().at, NOW.plus(9));
+    store.try_record_intent(continued(id)).await.unwrap();
+    store.record_issued(issued(id, "alice")).await.unwrap();
+    assert_eq!(store.request(id).await.unwrap().unwrap().summary.disposition, Disposition::Issued);
+
+    let late = store.deny(id, "root".to_owned(), "no".to_owned(), NOW).await.unwrap_err();
+    assert_eq!(late.to_string(), format!("request {id} is issued, not pending"));
+}
+
+fn continued(id: muster_core::RequestId) -> muster_core::issuance::Intent {
+    let mut continued = intent(id, "alice");
+    continued.opening = Opening::Approved(id);
+    continued
+}
+
+#[tokio::test]
+async fn denied_request_keeps_who_and_why() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(id, "alice")).await.unwrap();
+    store.deny(id, "root".to_owned(), "ask your manager".to_owned(), NOW).await.unwrap();
+    let summary = store.request(id).await.unwrap().unwrap().summary;
+    assert_eq!(summary.disposition, Disposition::Denied);
+    let decision = summary.decision.unwrap();
+    assert_eq!((decision.officer.as_str(), decision.comment.as_deref()), ("root", Some("ask your manager")));
+    assert!(store.approve(id, "root".to_owned(), NOW).await.is_err());
+
+    let by_policy = store.reserve_request_id().await.unwrap();
+    store
+        .record_denied(record(by_policy, "alice"), "KEY_BLOCKED", "This key is blocked.".to_owned())
+        .await
+        .unwrap();
+    let summary = store.request(by_policy).await.unwrap().unwrap().summary;
+    assert_eq!(summary.code.as_deref(), Some("KEY_BLOCKED"));
+    assert_eq!(summary.message.as_deref(), Some("This key is blocked."));
+}
+
+#[tokio::test]
+async fn approved_request_can_still_be_denied_by_policy() {
+    let place = Place::new();
+    let store = place.open();
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(id, "alice")).await.unwrap();
+    let deny = |at| store.deny_approved(id, "CA_EXPIRY", "Too late.".to_owned(), caller("alice"), at);
+    assert!(matches!(deny(NOW).await, Err(StoreError::WrongState { .. })));
+    store.approve(id, "root".to_owned(), NOW).await.unwrap();
+    deny(NOW).await.unwrap();
+    assert_eq!(store.request(id).await.unwrap().unwrap().summary.disposition, Disposition::Denied);
+}
+
+#[tokio::test]
+async fn officer_cannot_decide_about_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    let id = muster_core::RequestId::new(77).unwrap();
+    let missing = StoreError::NotFound { kind: "request", name: "77".to_owned() };
+    assert_eq!(store.approve(id, "root".to_owned(), NOW).await, Err(missing));
+    assert_eq!(store.request(id).await, Ok(None));
+}
+
+#[tokio::test]
+async fn listing_is_filtered_and_newest_first() {
+    let place = Place::new();
+    let store = place.open();
+    let mut pending = Vec::new();
+    for n in 0..6 {
+        let account = if n % 2 == 0 { "alice" } else { "bob" };
+        enroll(&store, account).await;
+        let id = store.reserve_request_id().await.unwrap();
+        store.record_pending(record(id, account)).await.unwrap();
+        pending.insert(0, id);
+    }
+    let ids = |filter| async {
+        let rows = store.requests(filter).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let waiting = RequestFilter { disposition: Some(Disposition::Pending), ..RequestFilter::default() };
+    assert_eq!(ids(waiting.clone()).await, pending);
+    let bobs = RequestFilter { requester: Some(name("bob")), ..waiting.clone() };
+    assert_eq!(ids(bobs).await, [pending[0], pending[2], pending[4]]);
+    let page = RequestFilter { before: Some(pending[1]), limit: 2, ..waiting };
+    assert_eq!(ids(page).await, pending[2..4]);
+    assert_eq!(ids(RequestFilter::default()).await.len(), 12);
+}
+
+#[tokio::test]
+async fn same_request_is_found_and_not_written_twice() {
+    let place = Place::new();
+    let store = place.open();
+    let first = enroll(&store, "alice").await;
+    let sent = record(first.id, "alice");
+    let find = |account: &'static str, template: &'static str, at: UnixTime| {
+        let raw = sent.raw.clone();
+        let store = store.clone();
+        async move { store.find_recent(&name(account), Some(template), &raw, at).await.unwrap() }
+    };
+    let found = find("alice", "user", NOW).await.unwrap();
+    assert_eq!((found.id, found.disposition), (first.id, Disposition::Issued));
+    assert_eq!(find("bob", "User", NOW).await, None);
+    assert_eq!(find("alice", "Computer", NOW).await, None);
+    assert_eq!(find("alice", "User", NOW.plus(1)).await, None);
+
+    let id = store.reserve_request_id().await.unwrap();
+    let mut again = intent(id, "alice");
+    again.opening = Opening::New(Box::new(muster_core::issuance::RequestRecord { id, ..sent.clone() }));
+    assert_eq!(store.try_record_intent(again.clone()).await, Err(StoreError::Duplicate(first.id)));
+    // A day later it is another request.
+    if let Opening::New(record) = &mut again.opening {
+        record.received = NOW.plus(DAY + 1);
+    }
+    store.try_record_intent(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn request_that_came_to_nothing_may_be_sent_again() {
+    let place = Place::new();
+    let store = place.open();
+    let first = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(first, "alice")).await.unwrap();
+    store.deny(first, "root".to_owned(), "not today".to_owned(), NOW).await.unwrap();
+    let second = store.reserve_request_id().await.unwrap();
+    let again = muster_core::issuance::RequestRecord { id: second, ..record(first, "alice") };
+    assert_eq!(store.find_recent(&name("alice"), Some("User"), &again.raw, NOW).await, Ok(None));
+    store.record_pending(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn duplicates_are_accepted_where_the_window_is_zero() {
+    let place = Place::new();
+    let store = place.open_with(Options { duplicate_window: 0, ..Options::default() }).unwrap();
+    let first = enroll(&store, "alice").await;
+    let id = store.reserve_request_id().await.unwrap();
+    let again = muster_core::issuance::RequestRecord { id, ..record(first.id, "alice") };
+    store.record_pending(again).await.unwrap();
+    assert_eq!(place.count("recent_requests"), 0);
+}
+
+#[tokio::test]
+async fn memory_of_recent_requests_is_bounded() {
+    let place = Place::new();
+    let store = place.open();
+    enroll(&store, "alice").await;
+    // As if 40,000 requests had come since.
+    place.raw().execute("UPDATE counters SET value = 40900 WHERE name = 'next_request'", []).unwrap();
+    while store.reserve_request_id().await.unwrap().number() < 40_900 {}
+    for _ in 0..64 {
+        enroll(&store, "bob").await;
+    }
+    assert!(place.count("recent_requests") <= 64, "the first is forgotten when the 40960th is entered");
+}

@@ -1,0 +1,82 @@
+//! The schema's version, and the file's mode. Migrations with data are tested beside them.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use muster_store::{MIGRATIONS, Options, Store, StoreError};
+
+use crate::support::{NOW, Place, instance};
+
+/// SHA-256 of every migration that was released; such a file is never changed, a new one is added.
+const RELEASED: &[&str] = &[];
+
+#[test]
+fn released_migrations_are_unchanged() {
+    assert!(RELEASED.len() <= MIGRATIONS.len());
+    for (sql, released) in MIGRATIONS.iter().zip(RELEASED) {
+        let hex: String =
+            digest(&SHA256, sql.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, *released);
+    }
+}
+
+#[tokio::test]
+async fn empty_file_gets_every_version() {
+    let place = Place::new();
+    let store = place.open();
+    instance(&store).await;
+    let version: u32 = place.raw().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(u32::try_from(MIGRATIONS.len()), Ok(version));
+    drop(store);
+    // Opened again, it is left as it is.
+    let store = Store::open(&place.path(), &Options::default(), NOW.plus(9)).unwrap();
+    assert_eq!(store.audit_head().await.unwrap().sequence, 1);
+}
+
+#[test]
+fn newer_schema_is_refused_and_left_alone() {
+    let place = Place::new();
+    drop(place.open());
+    place.raw().execute_batch("PRAGMA user_version = 2").unwrap();
+    let refused = place.open_with(Options::default()).map(drop);
+    assert_eq!(refused, Err(StoreError::NewerSchema { found: 2, known: 1 }));
+    let sentence = refused.unwrap_err().to_string();
+    assert_eq!(
+        sentence,
+        "the database has schema version 2, but this program knows only 1; install the newer program again"
+    );
+    assert_eq!(Store::open_read_only(&place.path()).map(drop).unwrap_err().to_string(), sentence);
+    let version: u32 = place.raw().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+}
+
+#[test]
+fn database_of_another_program_is_refused() {
+    let place = Place::new();
+    place.raw().execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
+    let refused = place.open_with(Options::default()).map(drop).unwrap_err();
+    assert_eq!(refused.to_string(), "the database says: the file is a database of another program");
+    assert_eq!(place.count("sqlite_schema"), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let _store = place.open();
+    for entry in std::fs::read_dir(place.path().parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let file = entry.file_name().into_string().unwrap();
+        if !file.contains("-node-") {
+            assert_eq!(mode, 0o600, "{file}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn written_data_is_synchronized_to_disk() {
+    let place = Place::new();
+    let _store = place.open();
+    let mode: String = place.raw().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+}
