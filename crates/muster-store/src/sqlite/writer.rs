@@ -109,12 +109,12 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = channel();
         let stopped = Arc::new(AtomicBool::new(false));
-        let flag = RaiseAtEnd(Arc::clone(&stopped));
+        let end = Arc::clone(&stopped);
         let thread = std::thread::Builder::new()
             .name("muster-store".to_owned())
             .spawn(move || {
-                let _flag = flag;
-                Loop { conn, queue, announced, faults }.run();
+                let _end = RaiseAtEnd(&end);
+                Loop { conn, queue, announced, faults, stopped: &end }.run();
             })
             .map_err(|e| StoreError::Other(format!("no thread for the writer: {e}")))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), stopped })
@@ -165,9 +165,9 @@ impl Drop for Writer {
     }
 }
 
-struct RaiseAtEnd(Arc<AtomicBool>);
+struct RaiseAtEnd<'a>(&'a AtomicBool);
 
-impl Drop for RaiseAtEnd {
+impl Drop for RaiseAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -187,22 +187,26 @@ enum NotCommitted {
     Lost(StoreError),
 }
 
-struct Loop {
+struct Loop<'a> {
     conn: Connection,
     queue: Receiver<Box<dyn Job>>,
     announced: Announcements,
     faults: Option<FaultHook>,
+    stopped: &'a AtomicBool,
 }
 
-impl Loop {
+impl Loop<'_> {
     fn run(self) {
         while let Ok(first) = self.queue.recv() {
             let mut group = vec![Slot { job: first, outcome: Ok(()) }];
             self.gather(&mut group);
+            // Made after the group, so that after a panic the flag is up before anybody learns of it.
+            let panic = RaiseAtEnd(self.stopped);
             let mut result = self.attempt(&mut group, false);
             if matches!(result, Err(NotCommitted::Halfway)) {
                 result = self.attempt(&mut group, true);
             }
+            std::mem::forget(panic);
             let lost = match result {
                 Ok(()) => None,
                 Err(NotCommitted::Lost(error)) => Some(error),
