@@ -285,8 +285,11 @@ fn verify_signers(
     Ok(result)
 }
 
-/// Verifies a SignerInfo with the certificate it names. Several certificates may carry the same identifier;
-/// the one whose key fits is meant.
+/// Certificates tried for one SignerInfo, which bounds the work that a message can ask for.
+const MAX_CANDIDATES: usize = 2;
+
+/// Verifies a SignerInfo with the certificate it names. Two certificates may carry the same identifier, as a
+/// re-keyed CA's do; the one whose key fits is meant.
 fn verify_with_certificate(
     message: &SignedData<'_>,
     content: &[u8],
@@ -294,7 +297,7 @@ fn verify_with_certificate(
     signer: &SignerInfo<'_>,
 ) -> Result<(VerifiedSigner, PublicKey), RequestError> {
     let mut failure = RequestError::SignerCertificateMissing { index };
-    for certificate in signer.candidates(&message.certificates) {
+    for certificate in signer.candidates(&message.certificates).take(MAX_CANDIDATES) {
         let key = match certificate.public_key() {
             Ok(key) => key,
             Err(error) => {

@@ -221,6 +221,11 @@ fn renewal_certificate_must_be_the_one_that_signed() {
     let sid = by_serial("old", 7);
     assert!(with(&[&old], &old_key, &sid).unwrap().form.renewed().is_some());
     assert!(with(&[&forged, &old], &old_key, &sid).unwrap().form.renewed().is_some());
+    assert_eq!(
+        with(&[&forged, &forged, &old], &old_key, &sid),
+        Err(RequestError::SignerSignature { index: 0, error: SignatureError::Wrong }),
+        "no more than two certificates are tried"
+    );
     let error = with(&[&forged, &old], &thief, &sid).unwrap_err();
     assert_eq!((error.hresult(), error), (0x8009_400E, RequestError::RenewalNotSigned));
     assert_eq!(
