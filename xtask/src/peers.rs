@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::stage::{Verdict, stream};
-use crate::workspace::root;
+use crate::workspace::{cargo, root};
 
 /// A program that has to be on the machine.
 struct Program {
@@ -97,12 +97,16 @@ pub(crate) fn provide() -> Peers {
             peers.environment.push((variable, program.name.into()));
         }
     }
-    match virtual_environment() {
-        Ok(python) => peers.environment.push(("MUSTER_PEER_PYTHON", python.into())),
-        Err(error) => {
-            peers.missing.push(format!("driving both services with zeep, judging with pkilint: {error:#}"))
-        }
-    }
+    let mut made = |variable, purpose: &str, program: Result<PathBuf>| match program {
+        Ok(program) => peers.environment.push((variable, program.into())),
+        Err(error) => peers.missing.push(format!("{purpose}: {error:#}")),
+    };
+    made(
+        "MUSTER_PEER_PYTHON",
+        "driving both services with zeep, judging with pkilint",
+        virtual_environment(),
+    );
+    made("MUSTER_PEER_ADCS_RS", "driving CES with wstep-rs and wcce-rs", adcs_rs());
     peers
 }
 
@@ -183,6 +187,18 @@ fn virtual_environment() -> Result<PathBuf> {
     }
     fs::write(&stamp, wanted)?;
     Ok(interpreter)
+}
+
+/// Builds the program around wstep-rs and wcce-rs.
+fn adcs_rs() -> Result<PathBuf> {
+    let folder = root().join("target/peers/adcs-rs");
+    let (verdict, _) = stream(
+        cargo()
+            .args(["build", "--quiet", "--locked", "--manifest-path", "tests/peers/adcs-rs/Cargo.toml"])
+            .env("CARGO_TARGET_DIR", &folder),
+    )?;
+    anyhow::ensure!(verdict == Verdict::Ok, "tests/peers/adcs-rs does not build (no network?)");
+    Ok(folder.join("debug").join(format!("muster-peer-adcs-rs{}", std::env::consts::EXE_SUFFIX)))
 }
 
 fn remove(folder: &Path) -> Result<()> {

@@ -22,6 +22,9 @@ pub(crate) enum Extent {
 /// Integration tests with this prefix drive real peers.
 const PEER_PREFIX: &str = "peers_";
 
+/// Workspaces of their own.
+const APART: &[&str] = &["fuzz/Cargo.toml", "tests/peers/adcs-rs/Cargo.toml"];
+
 /// `cargo xtask test`; whether nothing failed.
 pub(crate) fn run(extent: Extent) -> Result<bool> {
     let metadata = Metadata::read()?;
@@ -35,10 +38,12 @@ pub(crate) fn run(extent: Extent) -> Result<bool> {
         });
     }
     stages.run("format", |_| {
-        let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
-        let (product, fuzz) =
-            (stream(cargo().args(["fmt", "--all", "--check"]))?.0, stream(cargo().args(fuzz))?.0);
-        Ok(if product == Verdict::Ok { fuzz } else { product })
+        let mut verdict = stream(cargo().args(["fmt", "--all", "--check"]))?.0;
+        for manifest in APART {
+            let (theirs, _) = stream(cargo().args(["fmt", "--check", "--manifest-path", manifest]))?;
+            verdict = if theirs == Verdict::Ok { verdict } else { theirs };
+        }
+        Ok(verdict)
     });
     stages.run("checks", |_| Ok(if check::run(&[])? { Verdict::Ok } else { Verdict::Failed }));
     stages.run("lints", |_| {

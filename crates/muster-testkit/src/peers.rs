@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 /// A program of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// wstep-rs and wcce-rs behind a command line, described in `tests/peers/adcs-rs/src/main.rs`.
+    AdcsRs,
     /// The command `curl`.
     Curl,
     /// The command `openssl`.
@@ -31,7 +33,9 @@ impl Peer {
     /// ```
     #[must_use]
     pub fn or_not_run(self) -> Option<PathBuf> {
+        let built = || root().join("target/peers/adcs-rs/debug/muster-peer-adcs-rs");
         let (variable, default, name) = match self {
+            Self::AdcsRs => ("MUSTER_PEER_ADCS_RS", built(), "wstep-rs and wcce-rs"),
             Self::Curl => ("MUSTER_PEER_CURL", PathBuf::from("curl"), "curl"),
             Self::OpenSsl => ("MUSTER_PEER_OPENSSL", PathBuf::from("openssl"), "openssl"),
             Self::Python => {

@@ -30,3 +30,9 @@ fn curl_speaks_https() {
     let Some(curl) = Peer::Curl.or_not_run() else { return };
     assert!(output(&curl, &["--version"]).contains(" https"));
 }
+
+#[test]
+fn adcs_rs_makes_an_envelope() {
+    let Some(adcs_rs) = Peer::AdcsRs.or_not_run() else { return };
+    assert!(output(&adcs_rs, &["key-exchange", "https://localhost/"]).contains("RequestKET"));
+}
