@@ -249,11 +249,12 @@ impl<'a> Builder<'a, '_> {
             if name.len() > "xmlns".len() && (!is_nc_name(prefix) || value.is_empty()) {
                 return Err(refused());
             }
-            // No namespace that we know needs a reference; refusing them keeps all names borrowed.
+            // No namespace that we know needs a reference; refusing them keeps all names borrowed. Nor do white
+            // space and these delimiters belong into a URI: written again they would need a reference.
             if prefix == "xmlns"
                 || value == names::XMLNS
                 || (prefix == "xml") != (value == names::XML)
-                || value.contains('&')
+                || value.contains(|c| is_space(c) || matches!(c, '&' | '<' | '>' | '"' | '\''))
             {
                 return Err(refused());
             }
