@@ -113,7 +113,7 @@ impl Approved {
 #[derive(Debug)]
 pub enum Decision {
     /// To be issued now.
-    Issue(Approved),
+    Issue(Box<Approved>),
     /// An officer has to look at it first.
     Pend,
     /// Refused.
@@ -179,7 +179,7 @@ pub fn decide(
             match circumstances.approval {
                 Approval::NotGiven if needed => Decision::Pend,
                 Approval::NotGiven | Approval::Given => {
-                    Decision::Issue(Approved { contents, requester: principal.name.clone() })
+                    Decision::Issue(Box::new(Approved { contents, requester: principal.name.clone() }))
                 }
             }
         }
