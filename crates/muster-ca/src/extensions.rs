@@ -146,3 +146,31 @@ pub(crate) fn write_security_identifier(der: &mut Der, sid: &Sid) {
         names::write_other_name(der, OBJECT_SID.as_bytes(), OCTET_STRING, sid.as_str().as_bytes());
     });
 }
+
+/// The value of an extension that a policy answer offers to clients: what they are to copy into their requests
+/// (MS-WCCE 3.1.2.4.2.2.1). What the CA issues never comes from there; see [`crate::Authority`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedExtension {
+    /// Its identifier, dotted.
+    pub oid: &'static str,
+    /// Whether it is critical.
+    pub critical: bool,
+    /// DER of the value.
+    pub value: Vec<u8>,
+}
+
+/// The extensions of a template for a policy answer: template, extended key usage, key usage, application policies.
+#[must_use]
+pub fn offered(template: &(Oid, u32, u32), purposes: &[Oid], usage: &[KeyUsage]) -> Vec<OfferedExtension> {
+    let extension = |oid, critical, write: &dyn Fn(&mut Der)| {
+        let mut der = Der::default();
+        write(&mut der);
+        OfferedExtension { oid, critical, value: der.finish() }
+    };
+    vec![
+        extension("1.3.6.1.4.1.311.21.7", false, &|der| write_template(der, template)),
+        extension("2.5.29.37", false, &|der| write_purposes(der, purposes)),
+        extension("2.5.29.15", true, &|der| write_usage(der, usage_bits(usage))),
+        extension("1.3.6.1.4.1.311.21.10", false, &|der| write_policies(der, purposes)),
+    ]
+}

@@ -15,6 +15,7 @@ pub mod server_certificate;
 pub use authority::{
     Addresses, Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE, RootParameters, UnusableUrl,
 };
+pub use extensions::{OfferedExtension, offered as offered_extensions};
 pub use key::{KeyError, SigningAlgorithm, SigningKey, UnknownAlgorithm};
 pub use key_file::{FileError, KeyFileError, Passphrase};
 pub use lint::Finding;

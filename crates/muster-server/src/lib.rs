@@ -1,1 +1,57 @@
 //! The two services over HTTPS: configuration, TLS, routes, authentication, policy answers, enrollment.
+//!
+//! [`enroll`] is the file to open first; [`service`] shows how a message gets there.
+
+mod accounts;
+mod auth;
+mod catalog;
+pub mod clock;
+pub mod config;
+mod decode;
+pub mod enroll;
+pub mod fault;
+mod http;
+mod own_certificate;
+pub mod publish;
+mod record;
+pub mod service;
+pub mod setup;
+pub mod snippets;
+pub mod tls;
+mod wstep;
+mod xcep;
+
+use muster_core::Clock;
+
+/// A certificate in PEM form.
+#[must_use]
+pub fn certificate_pem(der: &[u8]) -> String {
+    der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der).unwrap_or_default()
+}
+
+/// What a stored request asks for, in a line for officers; `None` if it cannot be read any more.
+#[must_use]
+pub fn describe_request(raw: &[u8]) -> Option<String> {
+    let submission = decode::submission(raw).ok()?;
+    let key = format!("{} {} bits", submission.key.algorithm.as_str(), submission.key.bits);
+    Some(format!("{key}; {}", decode::describe(&submission.names)))
+}
+
+/// Makes a revocation list now and returns its number; for the command line, whether the service runs or not.
+///
+/// # Errors
+/// [`service::StartError`] if CA or store cannot be used.
+pub async fn publish_now(
+    settings: &Settings,
+    store: &muster_store::Store,
+) -> Result<u64, service::StartError> {
+    let clock = SystemClock;
+    let authority = service::open_authority(settings, &clock)?;
+    let crl = publish::make(store, &authority, settings.ca.crl_days, clock.now()).await?;
+    Ok(crl.number)
+}
+
+pub use auth::hash_password;
+pub use clock::SystemClock;
+pub use config::Settings;
+pub use service::Node;

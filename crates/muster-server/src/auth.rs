@@ -1,0 +1,150 @@
+//! Authentication: from evidence in the connection or the message to a [`Caller`].
+//!
+//! An envelope that arrives is wrapped in [`Received`], which shows nothing of its body. Only [`Authenticator`]
+//! opens it, by turning it into an [`Authenticated`] that holds the caller and the body together; so a handler that
+//! forgot to authenticate would have nothing to handle.
+
+mod certificate;
+mod password;
+mod throttle;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use muster_core::{Caller, Clock, Method};
+use muster_proto::soap::xml::{Element, Limits};
+use muster_proto::soap::{BadEnvelope, Envelope, Security};
+use muster_store::Store;
+
+use crate::accounts::Accounts;
+use crate::config::Endpoint;
+use crate::config::file;
+use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::http::Exchange;
+
+pub(crate) use certificate::serial_of;
+pub use password::hash_password;
+
+/// Seconds by which a message's Timestamp may be off.
+const CLOCK_SKEW: i64 = 300;
+
+/// A message that was read and not authenticated.
+#[derive(Debug)]
+pub(crate) struct Received<'a>(Envelope<'a>);
+
+impl<'a> Received<'a> {
+    /// Parses the body of an exchange.
+    ///
+    /// # Errors
+    /// [`BadEnvelope`].
+    pub(crate) fn parse(body: &'a [u8], limits: &Limits) -> Result<Self, BadEnvelope> {
+        Envelope::parse(body, limits).map(Self)
+    }
+
+    /// The message's identifier, for the answer's RelatesTo.
+    #[must_use]
+    pub(crate) fn message_id(&self) -> Option<&str> {
+        self.0.message_id.as_deref()
+    }
+
+    /// Where the sender believes to send it.
+    #[must_use]
+    pub(crate) fn to(&self) -> Option<&str> {
+        self.0.to.as_deref()
+    }
+}
+
+/// A message together with its authenticated caller.
+#[derive(Debug)]
+pub(crate) struct Authenticated<'a> {
+    caller: Caller,
+    action: Option<Cow<'a, str>>,
+    body: Element<'a>,
+}
+
+impl<'a> Authenticated<'a> {
+    /// Who sent it.
+    #[must_use]
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Its action.
+    #[must_use]
+    pub(crate) fn action(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
+    /// Its body.
+    #[must_use]
+    pub(crate) const fn body(&self) -> &Element<'a> {
+        &self.body
+    }
+}
+
+/// Verifies evidence, by the one method of the endpoint.
+pub(crate) struct Authenticator {
+    passwords: password::Passwords,
+    certificates: certificate::Certificates,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticator {
+    /// An authenticator over the accounts of a store.
+    #[must_use]
+    pub(crate) fn new(
+        store: Store,
+        accounts: Arc<Accounts>,
+        limits: &file::Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            passwords: password::Passwords::new(Arc::clone(&accounts), limits),
+            certificates: certificate::Certificates::new(store, accounts),
+            clock,
+        }
+    }
+
+    /// Authenticates a message by the method of its endpoint, and by no other.
+    ///
+    /// # Errors
+    /// [`ServiceError::Authentication`] if the evidence is missing or wrong, [`ServiceError::Unavailable`] if it cannot
+    /// be verified now.
+    pub(crate) async fn authenticate<'a>(
+        &self,
+        endpoint: &Endpoint,
+        exchange: &Exchange,
+        received: Received<'a>,
+    ) -> Result<Authenticated<'a>, ServiceError> {
+        let Envelope { action, security, body, .. } = received.0;
+        let now = self.clock.now();
+        if let Some(timestamp) = security.as_ref().and_then(|s| s.timestamp) {
+            let late = timestamp.expires.is_some_and(|t| now.0 > t.unix() + CLOCK_SKEW);
+            let early = timestamp.created.is_some_and(|t| now.0 < t.unix() - CLOCK_SKEW);
+            if late || early {
+                return Err(AuthError::Timestamp.into());
+            }
+        }
+        let peer = exchange.connection.peer.ip();
+        let caller = match endpoint.method {
+            Method::UsernamePassword => {
+                let token = security.and_then(|Security { username_token, .. }| username_token);
+                let token = token.ok_or(AuthError::PasswordMissing)?;
+                self.passwords.verify(&token, peer, now).await?
+            }
+            Method::ClientCertificate => {
+                let certificate =
+                    exchange.connection.certificate.as_ref().ok_or(AuthError::CertificateMissing)?;
+                self.certificates.verify(certificate, now).await?
+            }
+        };
+        exchange.connection.mark_authenticated();
+        Ok(Authenticated { caller, action, body })
+    }
+}
+
+impl From<muster_store::StoreError> for ServiceError {
+    fn from(error: muster_store::StoreError) -> Self {
+        Self::Unavailable(Unavailable::Store(error.to_string()))
+    }
+}

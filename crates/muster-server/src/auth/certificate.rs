@@ -1,0 +1,55 @@
+//! Client certificates: what the handshake proved possession of, compared with what the store knows now.
+//!
+//! A certificate of ours is accepted if it equals, octet by octet, the one in the store under its serial number.
+//! Issuer, subject or serial number alone prove nothing: anybody can make a certificate that repeats them.
+
+use std::sync::Arc;
+
+use der::{Decode, Encode};
+use muster_core::request::Serial;
+use muster_core::{Caller, Method, UnixTime};
+use muster_store::Store;
+use rustls_pki_types::CertificateDer;
+use x509_cert::Certificate;
+
+use crate::accounts::Accounts;
+use crate::fault::{AuthError, ServiceError};
+
+pub(super) struct Certificates {
+    store: Store,
+    accounts: Arc<Accounts>,
+}
+
+impl Certificates {
+    pub(super) const fn new(store: Store, accounts: Arc<Accounts>) -> Self {
+        Self { store, accounts }
+    }
+
+    pub(super) async fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<Caller, ServiceError> {
+        let serial = serial_of(certificate).ok_or(AuthError::CertificateUnknown)?;
+        let known = self.store.known_certificate(serial, certificate).await?;
+        let known = known.ok_or(AuthError::CertificateUnknown)?;
+        if known.revoked {
+            return Err(AuthError::CertificateRevoked.into());
+        }
+        if now > known.not_after || now < known.not_before {
+            return Err(AuthError::CertificateExpired(known.not_after).into());
+        }
+        let account = self.accounts.get(&known.account).await?.filter(|account| account.enabled);
+        let account = account.ok_or(AuthError::CertificateUnknown)?;
+        Ok(Caller::authenticated(account.principal.clone(), Method::ClientCertificate)
+            .with_certificate(certificate.to_vec()))
+    }
+}
+
+/// The serial number of a certificate, if it has the form of ours.
+pub(crate) fn serial_of(certificate: &[u8]) -> Option<Serial> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let octets = certificate.tbs_certificate().serial_number().to_der().ok()?;
+    // INTEGER, 20 octets.
+    Serial::from_bytes(octets.get(2..)?)
+}

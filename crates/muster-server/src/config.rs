@@ -1,0 +1,211 @@
+//! The configuration file: one TOML text, one typed tree, validated into [`Settings`] before anything starts.
+//!
+//! [`file`] is the tree as it is written, with every default in one place; unknown keys are refused. This module
+//! turns it into typed endpoints and names file, line and key of whatever is wrong.
+
+pub mod file;
+mod reference;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster_core::Method;
+
+pub use reference::reference;
+
+/// Everything a running service needs to know, validated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the store, the keys and the journal live.
+    pub data_dir: PathBuf,
+    /// Name of the policy, for people.
+    pub policy_name: String,
+    /// Identifier of the policy, where the administrator took one over from another service.
+    pub policy_id: Option<String>,
+    /// Hours after which clients ask again (MS-XCEP `nextUpdateHours`).
+    pub next_update_hours: u32,
+    /// The certification authority.
+    pub ca: CaSettings,
+    /// Where the services' own certificate comes from.
+    pub tls: TlsSettings,
+    /// Sockets, by name.
+    pub listeners: BTreeMap<String, Listener>,
+    /// Policy services.
+    pub policy_endpoints: Vec<Arc<Endpoint>>,
+    /// Enrollment services.
+    pub enrollment_endpoints: Vec<Arc<Endpoint>>,
+    /// Enrollment services of other nodes that the policy answer names as well.
+    pub advertised: Vec<Advertised>,
+    /// Where revocation list and CA certificate are served.
+    pub publication: Publication,
+    /// Bounds.
+    pub limits: file::Limits,
+}
+
+/// The embedded certification authority.
+#[derive(Clone, Debug)]
+pub struct CaSettings {
+    /// Its name: the common name of its certificate and the first part of the enrollment path.
+    pub name: String,
+    /// Where certificate and key are.
+    pub directory: PathBuf,
+    /// Where the key's passphrase is.
+    pub passphrase_file: PathBuf,
+    /// Days that a revocation list is valid.
+    pub crl_days: u32,
+}
+
+/// The certificate that the listeners show.
+#[derive(Clone, Debug)]
+pub enum TlsSettings {
+    /// From files, reloaded when they change.
+    Files {
+        /// PEM, the server's certificate first.
+        certificate: PathBuf,
+        /// PEM, PKCS#8, PKCS#1 or SEC 1.
+        key: PathBuf,
+    },
+    /// Issued by the embedded CA and renewed by itself.
+    Embedded {
+        /// The names and addresses in it.
+        names: Vec<String>,
+    },
+}
+
+/// A socket with TLS.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name in the file.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What clients write before the path: `https://host:port`.
+    pub url: String,
+    /// Whether the handshake asks for a client certificate.
+    pub client_certificate: bool,
+}
+
+/// Which of the two services an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// MS-XCEP.
+    Policy,
+    /// MS-WSTEP.
+    Enrollment,
+}
+
+/// One URL: one service, one CA, one authentication.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The service.
+    pub service: Service,
+    /// The authentication.
+    pub method: Method,
+    /// Name of its listener.
+    pub listener: String,
+    /// The path, percent-decoded.
+    pub path: String,
+    /// The whole URL as clients write it.
+    pub uri: String,
+    /// Lower is preferred (MS-XCEP `priority`).
+    pub priority: u32,
+    /// First enrollments are refused.
+    pub renewal_only: bool,
+}
+
+/// An enrollment URL of another node.
+#[derive(Clone, Debug)]
+pub struct Advertised {
+    /// The URL.
+    pub uri: String,
+    /// Its authentication.
+    pub method: Method,
+    /// Lower is preferred.
+    pub priority: u32,
+    /// First enrollments are refused there.
+    pub renewal_only: bool,
+}
+
+/// Plain HTTP for what relying parties fetch.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is named in certificates: `http://host:port`, no slash at the end.
+    pub url: String,
+}
+
+impl Publication {
+    /// The revocation list's address.
+    #[must_use]
+    pub fn crl_url(&self) -> String {
+        format!("{}/ca.crl", self.url)
+    }
+
+    /// The CA certificate's address.
+    #[must_use]
+    pub fn ca_url(&self) -> String {
+        format!("{}/ca.crt", self.url)
+    }
+}
+
+/// What is wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A place in the file is wrong.
+    #[error("{}:{line}: {key}: {problem}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// The key, such as `listener.main.address`.
+        key: String,
+        /// What is wrong, and what to write.
+        problem: String,
+    },
+}
+
+impl Settings {
+    /// Reads and validates the file. Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the first thing that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// The same from text; `path` is for messages and for relative paths.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`] with the first thing that is wrong.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let wrong =
+            |line, key: String, problem| ConfigError::Wrong { path: path.to_owned(), line, key, problem };
+        let tree: file::File = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            wrong(validate::line_of_offset(text, at), validate::key_at(text, at), error.message().to_owned())
+        })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        validate::settings(&tree, base)
+            .map_err(|fault| wrong(validate::line_of_key(text, &fault.key), fault.key, fault.problem))
+    }
+
+    /// Every endpoint, policy services first.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.policy_endpoints.iter().chain(&self.enrollment_endpoints)
+    }
+}

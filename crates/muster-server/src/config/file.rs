@@ -1,0 +1,237 @@
+//! The configuration as it is written in TOML. Every default is here, every doc comment is the reference's text.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use muster_core::Method;
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Folder of the store and of what the service writes; relative to the file.
+    #[serde(default = "defaults::data_dir")]
+    pub data_dir: PathBuf,
+    /// The enrollment policy.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The certification authority.
+    pub ca: Ca,
+    /// The services' own certificate.
+    pub tls: Tls,
+    /// Sockets with TLS, by a name of your choice.
+    pub listener: BTreeMap<String, Listener>,
+    /// Plain HTTP for the revocation list and the CA certificate.
+    pub publication: Publication,
+    /// One table for each policy service (CEP).
+    #[serde(default)]
+    pub policy_endpoint: Vec<PolicyEndpoint>,
+    /// One table for each enrollment service (CES).
+    #[serde(default)]
+    pub enrollment_endpoint: Vec<EnrollmentEndpoint>,
+    /// Enrollment services of other nodes, named in the policy answer.
+    #[serde(default)]
+    pub advertise: Vec<Advertise>,
+    /// Bounds on what callers may use up.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The name that people see.
+    #[serde(default = "defaults::policy_name")]
+    pub name: String,
+    /// Identifier in braces, to keep the one of a service that this one replaces. Without it, one is made once and kept
+    /// in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Hours after which clients ask again, 1 to 8760.
+    #[serde(default = "defaults::next_update_hours")]
+    pub next_update_hours: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { name: defaults::policy_name(), id: None, next_update_hours: defaults::next_update_hours() }
+    }
+}
+
+/// `[ca]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ca {
+    /// Its name, as in its certificate; the first part of the enrollment path.
+    pub name: String,
+    /// Folder of `ca.pem` and `ca.key.pem`.
+    #[serde(default = "defaults::ca_directory")]
+    pub directory: PathBuf,
+    /// File with the passphrase of the key, readable by the service alone.
+    #[serde(default = "defaults::passphrase_file")]
+    pub passphrase_file: PathBuf,
+    /// Days that a revocation list is valid, 1 to 30. A new one is made every day, and at once after a revocation.
+    #[serde(default = "defaults::crl_days")]
+    pub crl_days: u32,
+}
+
+/// `[tls]`: either `certificate` and `key`, or `names`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the server's certificate and its chain; read again when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Names for a certificate from the embedded CA, renewed by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// `[listener.NAME]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// What clients write before the path, such as `https://pki.example`.
+    pub url: String,
+    /// Ask for a client certificate in the handshake. Such a listener serves `client_certificate` endpoints and no
+    /// others.
+    #[serde(default)]
+    pub client_certificate: bool,
+}
+
+/// `[publication]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// What is named in certificates, such as `http://pki.example`. It cannot be changed for certificates that exist.
+    pub url: String,
+}
+
+/// `[[policy_endpoint]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyEndpoint {
+    /// `username_password` or `client_certificate`.
+    pub authentication: Method,
+    /// Name of the listener.
+    pub listener: String,
+    /// The path; by default the one that IIS uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// `[[enrollment_endpoint]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollmentEndpoint {
+    /// `username_password` or `client_certificate`.
+    pub authentication: Method,
+    /// Name of the listener.
+    pub listener: String,
+    /// The path; by default the one that IIS uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Lower is preferred.
+    #[serde(default = "defaults::priority")]
+    pub priority: u32,
+    /// Refuse first enrollments.
+    #[serde(default)]
+    pub renewal_only: bool,
+    /// Key-based renewal for holders without an account: not supported yet, must be false.
+    #[serde(default)]
+    pub key_based_renewal: bool,
+}
+
+/// `[[advertise]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advertise {
+    /// The whole URL.
+    pub uri: String,
+    /// `username_password` or `client_certificate`.
+    pub authentication: Method,
+    /// Lower is preferred.
+    #[serde(default = "defaults::priority")]
+    pub priority: u32,
+    /// It refuses first enrollments.
+    #[serde(default)]
+    pub renewal_only: bool,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest message, in bytes, 4096 to 262144.
+    pub body_bytes: usize,
+    /// Seconds for the TLS handshake.
+    pub handshake_seconds: u64,
+    /// Seconds for the headers of a request, also between two requests of a connection.
+    pub header_seconds: u64,
+    /// Seconds for the body of a request.
+    pub body_seconds: u64,
+    /// Connections of one address none of whose requests was authenticated yet.
+    pub unauthenticated_connections_per_address: usize,
+    /// Connections altogether.
+    pub connections: usize,
+    /// Passwords verified at the same time; each takes 19 MiB.
+    pub password_verifications: usize,
+    /// Verifications that may wait; more are answered with 503.
+    pub password_queue: usize,
+    /// Seconds for which a verified password is not verified again.
+    pub password_cache_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // The largest real requests, renewals in CMC with RSA-4096 keys and chains, stay below 20 KiB.
+            body_bytes: 64 * 1024,
+            handshake_seconds: 10,
+            header_seconds: 30,
+            body_seconds: 15,
+            unauthenticated_connections_per_address: 32,
+            connections: 4096,
+            password_verifications: 4,
+            password_queue: 64,
+            password_cache_seconds: 300,
+        }
+    }
+}
+
+/// Every default that is not a bound.
+mod defaults {
+    use std::path::PathBuf;
+
+    pub(super) fn data_dir() -> PathBuf {
+        PathBuf::from(".")
+    }
+    pub(super) fn policy_name() -> String {
+        "Muster".to_owned()
+    }
+    pub(super) const fn next_update_hours() -> u32 {
+        8
+    }
+    pub(super) fn ca_directory() -> PathBuf {
+        PathBuf::from("ca")
+    }
+    pub(super) fn passphrase_file() -> PathBuf {
+        PathBuf::from("secrets/ca.passphrase")
+    }
+    pub(super) const fn crl_days() -> u32 {
+        7
+    }
+    pub(super) const fn priority() -> u32 {
+        1
+    }
+}

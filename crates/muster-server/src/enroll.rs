@@ -1,0 +1,289 @@
+//! Enrollment: from an authenticated caller and a submission to a certificate on disk. Read this file first.
+//!
+//! [`Enrollment::submit`] is the path of every request; docs/issuance.md says why its steps stand in this order. What
+//! each step hands to the next can be made by that step alone: `decide` makes the `Approved`, `prepare` consumes it,
+//! `record` makes the `RecordedIntent`, `sign` consumes it, `commit` makes the `Issued`, and only that is answered
+//! with.
+
+use std::sync::Arc;
+
+use muster_ca::Authority;
+use muster_core::audit::Actor;
+use muster_core::issuance::{self, Issued, Opening, RequestRecord};
+use muster_core::policy::{self, Approval, Approved, Circumstances, Decision, KnownCertificate};
+use muster_core::request::{RequestForm, RequestId, Serial};
+use muster_core::{Caller, Clock, Refusal, Submission, Template};
+use muster_store::{Disposition, Request, Store};
+
+use crate::auth::serial_of;
+use crate::catalog::Catalog;
+use crate::config::Endpoint;
+use crate::decode;
+use crate::fault::{ServiceError, Unavailable};
+use crate::record::Record;
+
+/// Seconds for which the same octets of the same caller get the same answer.
+const REPEAT_SECONDS: i64 = 86_400;
+
+/// What became of a request, for the answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// The certificate is there.
+    Issued {
+        /// The request.
+        id: RequestId,
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// An officer has to look at it.
+    Pending {
+        /// The request.
+        id: RequestId,
+    },
+}
+
+/// What issuing needs: store, CA, templates, time.
+pub struct Enrollment {
+    /// Requests, certificates, audit.
+    pub store: Store,
+    /// The embedded CA.
+    pub authority: Arc<Authority>,
+    /// The templates offered.
+    pub catalog: Catalog,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Enrollment {
+    /// Decides a submission and, if policy says so, issues.
+    ///
+    /// # Errors
+    /// [`ServiceError::Refused`] with the request's identifier, [`ServiceError::Unavailable`] if store or key fail.
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        endpoint: &Endpoint,
+        submission: Submission,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        let now = self.clock.now();
+        let snapshot = self.catalog.snapshot().await?;
+        let principal = caller.principal();
+        let id = self.store.reserve_request_id().await?;
+        record.request = Some(id);
+
+        // 1. Which template, and may this caller enroll for it?
+        let template = policy::authorize(principal, &snapshot.templates, &submission.template);
+        let template_name = template.as_ref().ok().map(|t| t.name.clone());
+        record.template.clone_from(&template_name);
+        let actor = record.actor();
+        let row = |submission: Submission| RequestRecord {
+            id,
+            received: now,
+            actor: actor.clone(),
+            requester: principal.name.clone(),
+            method: caller.method(),
+            form: submission.form.as_str(),
+            template: template_name.clone(),
+            endpoint: endpoint.uri.clone(),
+            renews: renewed_serial(&submission.form),
+            raw: submission.raw,
+        };
+        let template = match template {
+            Ok(template) => template,
+            Err(refusal) => return self.deny(row(submission), refusal).await,
+        };
+
+        // 2. The same octets again, within a day: the same answer, not a second certificate.
+        if let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await? {
+            return Ok(reply);
+        }
+
+        // 3. Policy decides.
+        let renewed = self.renewed(&submission).await?;
+        let circumstances = Circumstances {
+            method: caller.method(),
+            tls_certificate: caller.certificate(),
+            renewal_only: endpoint.renewal_only,
+            renewed: renewed.as_ref(),
+            key_blocked: self.store.is_key_blocked(&submission.key.spki).await?,
+            approval: Approval::NotGiven,
+            ca_not_after: self.authority.not_after(),
+            now,
+        };
+        let approved = match policy::decide(principal, template, &submission, &circumstances) {
+            Decision::Issue(approved) => approved,
+            Decision::Pend => {
+                self.store.record_pending(row(submission)).await?;
+                return Ok(Reply::Pending { id });
+            }
+            Decision::Deny(refusal) => return self.deny(row(submission), refusal).await,
+        };
+
+        // 4. Prepare, record, sign, commit.
+        let raw = submission.raw.clone();
+        let opening = Opening::New(Box::new(row(submission)));
+        match self.issue(*approved, id, opening, record.actor()).await {
+            Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
+            // The same octets at the same moment: the store took one of them, and its answer is for both.
+            Err(error) => match self.repeated(caller, &template.name, &raw, record).await {
+                Ok(Some(reply)) => Ok(reply),
+                Ok(None) | Err(_) => Err(error),
+            },
+        }
+    }
+
+    /// What became of the same octets of this caller, if they came within the last day and were not refused.
+    async fn repeated(
+        &self,
+        caller: &Caller,
+        template: &str,
+        raw: &[u8],
+        record: &mut Record,
+    ) -> Result<Option<Reply>, ServiceError> {
+        let since = self.clock.now().plus(-REPEAT_SECONDS);
+        let earlier = self.store.find_recent(&caller.principal().name, Some(template), raw, since).await?;
+        match earlier {
+            Some(earlier) => self.status(caller, earlier.id, record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The order that `muster_core::issuance` allows: lint, record, sign, commit.
+    pub(crate) async fn issue(
+        &self,
+        approved: Approved,
+        id: RequestId,
+        opening: Opening,
+        actor: Actor,
+    ) -> Result<Issued, ServiceError> {
+        let unwritable = |error: issuance::LedgerError| Unavailable::Store(error.to_string());
+        let serial = muster_ca::serial::fresh(id).map_err(|e| Unavailable::Signer(e.to_string()))?;
+        let _company = self.store.expect_write();
+        let prepared = issuance::prepare(&*self.authority, approved, serial)
+            .map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let recorded =
+            prepared.record(&self.store, opening, actor, self.clock.now()).await.map_err(unwritable)?;
+        let signed = match recorded.sign(&*self.authority) {
+            Ok(signed) => signed,
+            Err((intent, error)) => {
+                intent.abandon(&self.store, error.to_string(), self.clock.now()).await.map_err(unwritable)?;
+                return Err(Unavailable::Signer(error.to_string()).into());
+            }
+        };
+        Ok(signed.commit(&self.store, self.clock.now()).await.map_err(unwritable)?)
+    }
+
+    /// What became of a request of this caller (MS-WSTEP 3.1.4.2.1.2). A request that an officer approved meanwhile is
+    /// decided again, by today's policy, and issued now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchRequest`] for a foreign request as for an unknown one.
+    pub async fn status(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        let row =
+            self.store.request(id).await?.filter(|row| row.summary.requester == caller.principal().name);
+        let row = row.ok_or_else(|| ServiceError::NoSuchRequest(id.to_string()))?;
+        record.request = Some(id);
+        record.template.clone_from(&row.summary.template);
+        match row.summary.disposition {
+            Disposition::Pending | Disposition::Signing => Ok(Reply::Pending { id }),
+            Disposition::Approved => self.resume(caller, row, record).await,
+            Disposition::Issued => match row.certificate {
+                Some((_, certificate)) => Ok(Reply::Issued { id, certificate }),
+                None => Err(ServiceError::Internal(format!("request {id} is issued and has no certificate"))),
+            },
+            Disposition::Denied => {
+                let comment = row.summary.decision.and_then(|d| d.comment).or(row.summary.message);
+                let refusal = Refusal::DeniedByOfficer { id, comment: comment.unwrap_or_default() };
+                Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
+            }
+            Disposition::Failed => Err(ServiceError::RequestFailed(id)),
+        }
+    }
+
+    /// Issues a request that an officer approved.
+    async fn resume(
+        &self,
+        caller: &Caller,
+        row: Request,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        let id = row.summary.id;
+        let now = self.clock.now();
+        let submission = decode::submission(&row.raw)?;
+        let snapshot = self.catalog.snapshot().await?;
+        let principal = caller.principal();
+        let refused = |refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None };
+        let template: &Template =
+            policy::authorize(principal, &snapshot.templates, &submission.template).map_err(refused)?;
+        let renewed = self.renewed(&submission).await?;
+        let circumstances = Circumstances {
+            method: row.summary.method,
+            tls_certificate: match &submission.form {
+                // The connection that submitted it was checked then; it is gone.
+                RequestForm::Renewal { old_certificate } => Some(old_certificate),
+                RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => None,
+            },
+            renewal_only: false,
+            renewed: renewed.as_ref(),
+            key_blocked: self.store.is_key_blocked(&submission.key.spki).await?,
+            approval: Approval::Given,
+            ca_not_after: self.authority.not_after(),
+            now,
+        };
+        match policy::decide(principal, template, &submission, &circumstances) {
+            Decision::Issue(approved) => {
+                match self.issue(*approved, id, Opening::Approved(id), record.actor()).await {
+                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
+                    // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.
+                    Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
+                        Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),
+                        Some(
+                            Disposition::Pending
+                            | Disposition::Approved
+                            | Disposition::Denied
+                            | Disposition::Failed,
+                        )
+                        | None => Err(error),
+                    },
+                }
+            }
+            Decision::Pend => Ok(Reply::Pending { id }),
+            Decision::Deny(refusal) => {
+                // What an officer approved, policy has ceased to allow: the request ends here.
+                let (code, sentence) = (refusal.code(), refusal.to_string());
+                self.store.deny_approved(id, code, sentence, record.actor(), now).await?;
+                Err(refused(refusal))
+            }
+        }
+    }
+
+    async fn deny(&self, row: RequestRecord, refusal: Refusal) -> Result<Reply, ServiceError> {
+        let id = row.id;
+        self.store.record_denied(row, refusal.code(), refusal.to_string()).await?;
+        Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
+    }
+
+    /// What the store knows of the certificate that a renewal presents.
+    async fn renewed(&self, submission: &Submission) -> Result<Option<KnownCertificate>, ServiceError> {
+        match &submission.form {
+            RequestForm::Renewal { old_certificate } => match serial_of(old_certificate) {
+                Some(serial) => Ok(self.store.known_certificate(serial, old_certificate).await?),
+                None => Ok(None),
+            },
+            RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => Ok(None),
+        }
+    }
+}
+
+fn renewed_serial(form: &RequestForm) -> Option<Serial> {
+    match form {
+        RequestForm::Renewal { old_certificate } => serial_of(old_certificate),
+        RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => None,
+    }
+}

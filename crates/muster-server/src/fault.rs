@@ -1,0 +1,352 @@
+//! The one map from errors to replies: HTTP status, SOAP code, HRESULT, sentence. Exhaustive, no default arm.
+//!
+//! What a peer reads is a sentence of ours and a reference; what happened inside stands in the log line with the same
+//! reference. A node that cannot issue answers 503 without a SOAP body: to clients that is an endpoint that does not
+//! respond, so they go on to the next one, whereas a fault would end their attempt.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use muster_core::request::RequestId;
+use muster_core::{Refusal, UnixTime};
+use muster_proto::soap::{BadEnvelope, EnvelopeError, Fault, FaultKind, ResponseHeader};
+use muster_proto::wcce::{KeyWeakness, RequestError};
+use muster_proto::wstep::{CertificateEnrollmentWSDetail, Hresult, WstepError};
+use muster_proto::xcep::XcepError;
+
+use crate::http as wire;
+
+/// A message that HTTP alone can refuse.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// Neither GET, HEAD nor POST.
+    #[error("This address takes POST requests of SOAP 1.2.")]
+    MethodNotAllowed,
+    /// No endpoint has this path.
+    #[error("There is no enrollment service at this address; check the path of the URL.")]
+    NotFound,
+    /// Another media type, charset or coding.
+    #[error("The message must be application/soap+xml in UTF-8, neither compressed nor in parts.")]
+    ContentType,
+    /// Two lengths.
+    #[error("The message has both a length and a transfer coding.")]
+    AmbiguousLength,
+    /// Above the bound, in bytes.
+    #[error("The message is larger than {} KiB.", .0 / 1024)]
+    TooLarge(usize),
+    /// The body took too long.
+    #[error("The message did not arrive in time.")]
+    TooSlow,
+    /// The body ended early or was malformed.
+    #[error("The message did not arrive whole.")]
+    BrokenBody,
+}
+
+/// Why a caller was not authenticated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No UsernameToken.
+    #[error(
+        "This address needs a user name and a password in the message; configure the client to send them."
+    )]
+    PasswordMissing,
+    /// Wrong name, wrong password, disabled or locked account: one answer for all.
+    #[error("The user name or password is not correct, or the account is temporarily locked.")]
+    BadCredentials,
+    /// The Timestamp has run out or lies ahead.
+    #[error("The message is too old or its clock is wrong; correct the time and try again.")]
+    Timestamp,
+    /// The handshake had no client certificate.
+    #[error(
+        "This address needs a client certificate in the TLS handshake; configure the client to send one."
+    )]
+    CertificateMissing,
+    /// Not one of ours, or of an account that is gone.
+    #[error("This certificate was not issued by this service, or its account may not use it any more.")]
+    CertificateUnknown,
+    /// Expired or not valid yet.
+    #[error("This certificate is not valid now (it ends on {0}); enroll again with another sign-in method.")]
+    CertificateExpired(UnixTime),
+    /// Revoked or on hold.
+    #[error("This certificate has been revoked; ask your administrator.")]
+    CertificateRevoked,
+}
+
+impl AuthError {
+    /// A stable word for logs and audit records.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::PasswordMissing => "PASSWORD_MISSING",
+            Self::BadCredentials => "BAD_CREDENTIALS",
+            Self::Timestamp => "TIMESTAMP",
+            Self::CertificateMissing => "CERT_MISSING",
+            Self::CertificateUnknown => "CERT_UNKNOWN",
+            Self::CertificateExpired(_) => "CERT_EXPIRED",
+            Self::CertificateRevoked => "CERT_REVOKED",
+        }
+    }
+}
+
+/// Why a request in a token cannot become a submission.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFault {
+    /// It cannot be parsed, or a signature is wrong.
+    #[error("The request was refused: {0}; create a new request.")]
+    Malformed(#[from] RequestError),
+    /// The key is weak.
+    #[error("The public key was refused: {0}; create a new key.")]
+    WeakKey(#[from] KeyWeakness),
+    /// It carries a private key for archival.
+    #[error(
+        "The request carries a private key for archival, which this service does not do; enroll without archival."
+    )]
+    KeyArchival,
+}
+
+/// Why the service cannot do its part now. Another node may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too many passwords are waiting to be verified, or too many failures of one address.
+    #[error("too many sign-ins at the same time")]
+    Busy,
+    /// The store cannot be read or written.
+    #[error("{0}")]
+    Store(String),
+    /// The CA key cannot be used.
+    #[error("{0}")]
+    Signer(String),
+}
+
+/// Everything that can go wrong between a message and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// HTTP alone refuses.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Not an envelope that we can process.
+    #[error("The message was refused: {0}.")]
+    Envelope(#[from] BadEnvelope),
+    /// `a:To` names another address.
+    #[error("The message is addressed to {0}, which is not this address; use one URL for both.")]
+    Destination(String),
+    /// Not an enrollment operation.
+    #[error("The message was refused: {0}.")]
+    Enrollment(#[from] WstepError),
+    /// Not a policy operation.
+    #[error("The message was refused: {0}.")]
+    Policy(#[from] XcepError),
+    /// The caller is not authenticated.
+    #[error(transparent)]
+    Authentication(#[from] AuthError),
+    /// The request in the token is no good.
+    #[error(transparent)]
+    Request(#[from] RequestFault),
+    /// Policy refused, or an officer did.
+    #[error("{refusal}")]
+    Refused {
+        /// The request, if it has a row.
+        id: Option<RequestId>,
+        /// Why.
+        refusal: Refusal,
+        /// CMC full response with status *failed*, signed by the CA.
+        full_response: Option<Vec<u8>>,
+    },
+    /// A query for a request that does not exist or belongs to somebody else.
+    #[error("There is no request {0} for this account.")]
+    NoSuchRequest(String),
+    /// The request failed on our side earlier and will not be continued.
+    #[error("Request {0} failed on the server; enroll again.")]
+    RequestFailed(RequestId),
+    /// No CA exchange certificate is to be had.
+    #[error("This service does not archive private keys and has no key exchange certificate.")]
+    NoKeyExchange,
+    /// The service cannot do its part.
+    #[error("The service cannot issue certificates at the moment; the client should try the next server.")]
+    Unavailable(#[from] Unavailable),
+    /// A fault of ours. The text is for the log.
+    #[error("The server failed to handle this request.")]
+    Internal(String),
+}
+
+impl ServiceError {
+    /// What the log line says beyond the sentence.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(cause) => Some(cause.to_string()),
+            Self::Internal(cause) => Some(cause.clone()),
+            Self::Http(_)
+            | Self::Envelope(_)
+            | Self::Destination(_)
+            | Self::Enrollment(_)
+            | Self::Policy(_)
+            | Self::Authentication(_)
+            | Self::Request(_)
+            | Self::Refused { .. }
+            | Self::NoSuchRequest(_)
+            | Self::RequestFailed(_)
+            | Self::NoKeyExchange => None,
+        }
+    }
+
+    /// A stable word for logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "HTTP",
+            Self::Envelope(_) => "XML_REFUSED",
+            Self::Destination(_) => "DESTINATION",
+            Self::Enrollment(_) | Self::Policy(_) => "OPERATION",
+            Self::Authentication(error) => error.code(),
+            Self::Request(RequestFault::Malformed(_)) => "REQUEST_MALFORMED",
+            Self::Request(RequestFault::WeakKey(_)) => "KEY_WEAK",
+            Self::Request(RequestFault::KeyArchival) => "KEY_ARCHIVAL",
+            Self::Refused { refusal, .. } => refusal.code(),
+            Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
+            Self::RequestFailed(_) => "REQUEST_FAILED",
+            Self::NoKeyExchange => "NO_KEY_EXCHANGE",
+            Self::Unavailable(Unavailable::Busy) => "BUSY",
+            Self::Unavailable(Unavailable::Store(_)) => "STORE",
+            Self::Unavailable(Unavailable::Signer(_)) => "SIGNER",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// The reply. `reference` finds the log line.
+    #[must_use]
+    pub fn reply(self, header: &ResponseHeader, reference: &str) -> Response<Full<Bytes>> {
+        let sentence = format!("{self} (reference {reference})");
+        let fault = |kind| soap_fault(header, kind, sentence.clone());
+        match self {
+            Self::Http(error) => {
+                let status = match error {
+                    HttpError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+                    HttpError::NotFound => StatusCode::NOT_FOUND,
+                    HttpError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    HttpError::AmbiguousLength | HttpError::BrokenBody => StatusCode::BAD_REQUEST,
+                    HttpError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                    HttpError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+                };
+                let mut response = wire::text(status, format!("{sentence}\n"));
+                let headers = response.headers_mut();
+                if status == StatusCode::METHOD_NOT_ALLOWED {
+                    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+                }
+                // What is left of a message that was not read must not be taken for the next one.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+            Self::Envelope(bad) => {
+                let Fault { kind, .. } = bad.error.to_fault();
+                fault(kind)
+            }
+            Self::Destination(_) => fault(FaultKind::DestinationUnreachable),
+            Self::Enrollment(error) => fault(error.to_fault().kind),
+            Self::Policy(error) => fault(error.to_fault().kind),
+            Self::Authentication(error) => match error {
+                AuthError::Timestamp => fault(FaultKind::InvalidSecurity),
+                AuthError::PasswordMissing
+                | AuthError::BadCredentials
+                | AuthError::CertificateMissing
+                | AuthError::CertificateUnknown
+                | AuthError::CertificateExpired(_)
+                | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
+            },
+            Self::Request(error) => {
+                let code = match &error {
+                    RequestFault::Malformed(malformed) => Hresult::from_code(malformed.hresult()),
+                    RequestFault::WeakKey(_) => Hresult::CERTSRV_E_KEY_LENGTH,
+                    RequestFault::KeyArchival => Hresult::CERTSRV_E_KEY_ARCHIVAL_NOT_CONFIGURED,
+                };
+                fault(detail(code, true, None, None))
+            }
+            Self::Refused { id, ref refusal, ref full_response } => {
+                fault(detail(hresult(refusal), true, id, full_response.clone()))
+            }
+            Self::NoSuchRequest(_) => fault(detail(Hresult::CERTSRV_E_PROPERTY_EMPTY, true, None, None)),
+            Self::RequestFailed(id) => {
+                fault(detail(Hresult::CERTSRV_E_BAD_REQUESTSTATUS, true, Some(id), None))
+            }
+            Self::NoKeyExchange => fault(detail(Hresult::E_NOTIMPL, false, None, None)),
+            Self::Unavailable(_) => {
+                let mut response = wire::text(StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n"));
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+                response
+            }
+            Self::Internal(_) => fault(FaultKind::InternalServiceFault),
+        }
+    }
+}
+
+/// The message that an unreadable one carried, as far as it could be read.
+#[must_use]
+pub fn message_id(error: &ServiceError) -> Option<&str> {
+    match error {
+        ServiceError::Envelope(BadEnvelope { message_id, .. }) => message_id.as_deref(),
+        ServiceError::Http(_)
+        | ServiceError::Destination(_)
+        | ServiceError::Enrollment(_)
+        | ServiceError::Policy(_)
+        | ServiceError::Authentication(_)
+        | ServiceError::Request(_)
+        | ServiceError::Refused { .. }
+        | ServiceError::NoSuchRequest(_)
+        | ServiceError::RequestFailed(_)
+        | ServiceError::NoKeyExchange
+        | ServiceError::Unavailable(_)
+        | ServiceError::Internal(_) => None,
+    }
+}
+
+/// Whether a refused envelope was refused for what its Security header says.
+#[must_use]
+pub const fn is_credential_error(error: &EnvelopeError) -> bool {
+    matches!(error, EnvelopeError::PasswordDigest | EnvelopeError::PasswordType)
+}
+
+fn detail(
+    error_code: Hresult,
+    invalid_request: bool,
+    id: Option<RequestId>,
+    binary_response: Option<Vec<u8>>,
+) -> FaultKind {
+    FaultKind::Enrollment(CertificateEnrollmentWSDetail {
+        binary_response,
+        error_code: Some(error_code),
+        invalid_request,
+        request_id: id.and_then(|id| muster_proto::wstep::RequestId::from_number(id.number().into())),
+    })
+}
+
+fn soap_fault(header: &ResponseHeader, kind: FaultKind, reason: String) -> Response<Full<Bytes>> {
+    wire::soap(StatusCode::INTERNAL_SERVER_ERROR, Fault { kind, reason }.to_envelope(header))
+}
+
+/// The HRESULT for each refusal (MS-WCCE 2.2.4, 3.2.2.6.2.1; names in MS-ERREF 2.1).
+#[must_use]
+pub const fn hresult(refusal: &Refusal) -> Hresult {
+    match refusal {
+        Refusal::NoTemplate => Hresult::CERTSRV_E_NO_CERT_TYPE,
+        Refusal::TemplateConflict => Hresult::CERTSRV_E_TEMPLATE_CONFLICT,
+        Refusal::TemplateDenied => Hresult::CERTSRV_E_TEMPLATE_DENIED,
+        Refusal::TemplateVersion => Hresult::CERTSRV_E_BAD_TEMPLATE_VERSION,
+        Refusal::KeyAlgorithm(_) | Refusal::KeyTooShort { .. } | Refusal::KeyBlocked => {
+            Hresult::CERTSRV_E_KEY_LENGTH
+        }
+        Refusal::DnsNameMissing => Hresult::CERTSRV_E_SUBJECT_DNS_REQUIRED,
+        Refusal::EmailMissing => Hresult::CERTSRV_E_SUBJECT_EMAIL_REQUIRED,
+        Refusal::UpnMissing => Hresult::CERTSRV_E_SUBJECT_UPN_REQUIRED,
+        Refusal::NameNotAllowed(_) | Refusal::NameMissing | Refusal::SidInRequest | Refusal::CaRequested => {
+            Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
+        }
+        Refusal::OnBehalfOf | Refusal::RenewalOnly | Refusal::RenewalForeign => Hresult::E_ACCESSDENIED,
+        Refusal::RenewalUnknown
+        | Refusal::RenewalExpired(_)
+        | Refusal::RenewalRevoked
+        | Refusal::RenewalTemplate
+        | Refusal::RenewalSigner => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
+        Refusal::DeniedByOfficer { .. } => Hresult::CERTSRV_E_ADMIN_DENIED_REQUEST,
+        Refusal::CaExpiring(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,
+    }
+}

@@ -1,0 +1,357 @@
+//! Connections and HTTP: from a socket to an [`Exchange`], from a reply to octets. Nothing here knows SOAP.
+//!
+//! Every bound that protects the service from a connection that misbehaves is applied here: handshakes, headers and
+//! bodies have deadlines, addresses and the whole service have a number of connections, messages have a size.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::file::Limits;
+use crate::fault::HttpError;
+
+/// What is known of the connection that a message came on.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Name of the listener.
+    pub listener: String,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The certificate of the handshake, DER; its possession is proved, its acceptance is not decided.
+    pub certificate: Option<CertificateDer<'static>>,
+    authenticated: AtomicBool,
+    slot: AddressSlot,
+}
+
+impl Connection {
+    /// Notes that a message on this connection was authenticated: it no longer counts against its address.
+    pub(crate) fn mark_authenticated(&self) {
+        if !self.authenticated.swap(true, Ordering::Relaxed) {
+            self.slot.release();
+        }
+    }
+}
+
+/// One HTTP request, its body read.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Its connection.
+    pub connection: Arc<Connection>,
+    /// GET, HEAD or POST; others were refused.
+    pub method: Method,
+    /// The path as sent.
+    pub path: String,
+    /// The body; empty for GET and HEAD.
+    pub body: Bytes,
+}
+
+/// What the service makes of an exchange.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers one exchange, or one that could not be read.
+    fn handle(
+        &self,
+        exchange: Result<Exchange, (Arc<Connection>, HttpError)>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+/// Counts connections whose address has not authenticated on them.
+#[derive(Clone, Debug, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+#[derive(Debug)]
+struct AddressSlot {
+    addresses: Addresses,
+    address: IpAddr,
+    held: AtomicBool,
+}
+
+impl Addresses {
+    fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(AddressSlot { addresses: self.clone(), address, held: AtomicBool::new(true) })
+    }
+}
+
+impl AddressSlot {
+    fn release(&self) {
+        if self.held.swap(false, Ordering::Relaxed) {
+            let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = counts.get_mut(&self.address) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&self.address);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Shared by all listeners.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    limits: Limits,
+    open: Arc<AtomicUsize>,
+    addresses: Addresses,
+}
+
+impl Gate {
+    /// A gate with these bounds.
+    #[must_use]
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, open: Arc::default(), addresses: Addresses::default() }
+    }
+}
+
+struct OpenGuard(Arc<AtomicUsize>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits for the signal to stop; a sender that is gone counts as one.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+/// Accepts TLS connections until `stop` turns true, then lets requests in progress finish.
+pub(crate) async fn serve_tls<H: Handler>(
+    socket: TcpListener,
+    name: String,
+    tls: Arc<ServerConfig>,
+    gate: Gate,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = stopped(&mut stop) => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or a connection that was gone before it was accepted: breathe, go on.
+                tracing::warn!(listener = name, %error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let open = gate.open.fetch_add(1, Ordering::Relaxed);
+        let guard = OpenGuard(Arc::clone(&gate.open));
+        if open >= gate.limits.connections {
+            continue;
+        }
+        let limit = gate.limits.unauthenticated_connections_per_address;
+        let Some(slot) = gate.addresses.take(peer.ip(), limit) else {
+            tracing::debug!(listener = name, %peer, "too many connections of this address");
+            continue;
+        };
+        let (acceptor, gate, handler, stop, name) =
+            (acceptor.clone(), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
+        tokio::spawn(async move {
+            let _guard = guard;
+            let _ = stream.set_nodelay(true);
+            let deadline = Duration::from_secs(gate.limits.handshake_seconds);
+            let tls = match tokio::time::timeout(deadline, acceptor.accept(stream)).await {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    tracing::debug!(listener = name, %peer, %error, "the TLS handshake failed");
+                    return;
+                }
+                Err(_) => return,
+            };
+            let certificate = tls
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|c| c.clone().into_owned());
+            let connection = Arc::new(Connection {
+                listener: name,
+                peer,
+                certificate,
+                authenticated: AtomicBool::new(false),
+                slot,
+            });
+            serve_connection(TokioIo::new(tls), connection, &gate.limits, handler, stop).await;
+        });
+    }
+}
+
+async fn serve_connection<H: Handler>(
+    io: TokioIo<tokio_rustls::server::TlsStream<TcpStream>>,
+    connection: Arc<Connection>,
+    limits: &Limits,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (connection, handler) = (Arc::clone(&connection), Arc::clone(&handler));
+        async move {
+            let exchange = read(request, &connection, limits).await;
+            let exchange = exchange.map_err(|error| (connection, error));
+            Ok::<_, Infallible>(handler.handle(exchange).await)
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_seconds))
+        .max_buf_size(16 * 1024)
+        .max_headers(64)
+        .auto_date_header(false)
+        .half_close(false);
+    let mut serving = std::pin::pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %connection.peer, %error, "the connection broke");
+    }
+}
+
+async fn read(
+    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+    limits: &Limits,
+) -> Result<Exchange, HttpError> {
+    let (head, body) = request.into_parts();
+    let headers = &head.headers;
+    // One message, one length: anything that two readers could understand differently is refused.
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(HttpError::AmbiguousLength);
+    }
+    let path = head.uri.path().to_owned();
+    let exchange =
+        |body| Exchange { connection: Arc::clone(connection), method: head.method.clone(), path, body };
+    match head.method {
+        Method::GET | Method::HEAD => return Ok(exchange(Bytes::new())),
+        Method::POST => {}
+        _ => return Err(HttpError::MethodNotAllowed),
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !is_soap(content_type) {
+        return Err(HttpError::ContentType);
+    }
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")) {
+        return Err(HttpError::ContentType);
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|n| {
+        usize::try_from(n).is_ok_and(|n| n > limits.body_bytes) || usize::try_from(n).is_err()
+    }) {
+        return Err(HttpError::TooLarge(limits.body_bytes));
+    }
+    let reading = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(Duration::from_secs(limits.body_seconds), reading).await {
+        Err(_) => Err(HttpError::TooSlow),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(HttpError::TooLarge(limits.body_bytes))
+        }
+        Ok(Err(_)) => Err(HttpError::BrokenBody),
+        Ok(Ok(body)) => Ok(exchange(body.to_bytes())),
+    }
+}
+
+/// `application/soap+xml` in UTF-8; an `action` parameter is allowed and ignored.
+fn is_soap(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let soap = parts.next().is_some_and(|t| t.eq_ignore_ascii_case("application/soap+xml"));
+    let charset_ok = parts.all(|p| match p.split_once('=') {
+        Some((key, value)) if key.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    soap && charset_ok
+}
+
+/// An answer in the media type of SOAP 1.2.
+#[must_use]
+pub(crate) fn soap(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    respond(status, "application/soap+xml; charset=utf-8", body)
+}
+
+/// An answer in plain text.
+#[must_use]
+pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// An answer of octets.
+#[must_use]
+pub(crate) fn respond(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_type_tolerates_action_and_refuses_other_charsets() {
+        assert!(is_soap("application/soap+xml; charset=utf-8"));
+        assert!(is_soap("Application/SOAP+xml;charset=\"UTF-8\";action=\"urn:x\""));
+        assert!(!is_soap("text/xml; charset=utf-8"));
+        assert!(!is_soap("application/soap+xml; charset=utf-16"));
+        assert!(!is_soap("multipart/related; type=\"application/xop+xml\""));
+    }
+
+    #[test]
+    fn addresses_are_counted_until_released() {
+        let addresses = Addresses::default();
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let first = addresses.take(address, 1).unwrap();
+        assert!(addresses.take(address, 1).is_none());
+        first.release();
+        let second = addresses.take(address, 1).unwrap();
+        drop(first);
+        assert!(addresses.take(address, 1).is_none(), "releasing twice frees one place only");
+        drop(second);
+        assert!(addresses.0.lock().unwrap().is_empty());
+    }
+}

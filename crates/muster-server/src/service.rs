@@ -1,0 +1,443 @@
+//! A running node: sockets, endpoints, background work, and an orderly end.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method as HttpMethod, Response, StatusCode};
+use http_body_util::Full;
+use muster_ca::{Addresses, Authority, Passphrase};
+use muster_core::Clock;
+use muster_core::audit::{Action, AuditOutcome, Event};
+use muster_proto::soap::ResponseHeader;
+use muster_proto::soap::xml::Limits as XmlLimits;
+use muster_store::{Options, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::accounts::Accounts;
+use crate::auth::{Authenticator, Received};
+use crate::catalog::Catalog;
+use crate::config::{Endpoint, Service, Settings, TlsSettings};
+use crate::enroll::Enrollment;
+use crate::fault::{self, AuthError, HttpError, ServiceError};
+use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
+use crate::publish::{PublishError, Publisher};
+use crate::record::Record;
+use crate::tls::{self, ServerCertificate};
+use crate::xcep::PolicyService;
+use crate::{own_certificate, wstep};
+
+/// How often the background work looks whether there is something to do.
+const TICK: Duration = Duration::from_secs(60);
+/// Seconds after which an intent of this process that has no certificate is given up.
+const STUCK_SECONDS: i64 = 300;
+/// How long requests in progress may take after the signal to stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket is taken, or not ours.
+    #[error("cannot listen on {address} for {what}: {source}")]
+    Listen {
+        /// Which socket.
+        what: String,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The CA certificate has ended or does not begin yet.
+    #[error("the CA certificate of '{name}' is not valid now (it ends on {not_after}): renew the CA")]
+    CaExpired {
+        /// The CA.
+        name: String,
+        /// Its end.
+        not_after: muster_core::UnixTime,
+    },
+    /// The name in the CA certificate is not the configured one.
+    #[error("the CA certificate is for '{found}', the configuration names '{configured}': correct ca.name")]
+    CaName {
+        /// In the certificate.
+        found: String,
+        /// In the configuration.
+        configured: String,
+    },
+    /// The passphrase file cannot be read, or is open to others.
+    #[error("cannot use {} as passphrase file: {problem}", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// CA certificate or key cannot be used.
+    #[error("the CA cannot be opened: {0}")]
+    Ca(#[from] muster_ca::AuthorityError),
+    /// The address of the revocation list cannot stand in certificates.
+    #[error(transparent)]
+    Publication(#[from] muster_ca::UnusableUrl),
+    /// No revocation list.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The store cannot be used.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] muster_store::StoreError),
+    /// The services' own certificate cannot be had.
+    #[error("the services' own certificate: {0}")]
+    OwnCertificate(String),
+    /// The store was never set up.
+    #[error("the store belongs to no installation: make one with 'muster quickstart'")]
+    NoInstance,
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+}
+
+/// Opens the CA that the settings name.
+///
+/// # Errors
+/// [`StartError`].
+pub fn open_authority(settings: &Settings, clock: &dyn Clock) -> Result<Authority, StartError> {
+    let passphrase = read_passphrase(&settings.ca.passphrase_file)?;
+    let publication = &settings.publication;
+    let addresses = Addresses::new(&publication.crl_url(), &publication.ca_url())?;
+    let authority = Authority::open(&settings.ca.directory, addresses, &passphrase)?;
+    if authority.name() != settings.ca.name {
+        return Err(StartError::CaName {
+            found: authority.name().to_owned(),
+            configured: settings.ca.name.clone(),
+        });
+    }
+    let now = clock.now();
+    if now > authority.not_after() || now < authority.not_before() {
+        return Err(StartError::CaExpired {
+            name: settings.ca.name.clone(),
+            not_after: authority.not_after(),
+        });
+    }
+    Ok(authority)
+}
+
+fn read_passphrase(path: &Path) -> Result<Passphrase, StartError> {
+    let wrong = |problem: String| StartError::Passphrase { path: path.to_owned(), problem };
+    let metadata = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(wrong(format!("others can read it (mode {mode:o}): run chmod 600 on it")));
+        }
+    }
+    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
+    let line = text.trim_end_matches(['\r', '\n']);
+    Passphrase::new(line.to_owned()).ok_or_else(|| wrong("it is empty".to_owned()))
+}
+
+/// The store's file in a data directory.
+#[must_use]
+pub fn store_path(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("muster.sqlite")
+}
+
+/// A node that is running.
+pub struct Node {
+    /// Where each listener listens; of use where the port was 0.
+    pub addresses: HashMap<String, SocketAddr>,
+    /// Where revocation list and CA certificate are served.
+    pub publication: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+struct State {
+    settings: Arc<Settings>,
+    endpoints: HashMap<(String, String), Arc<Endpoint>>,
+    authenticator: Authenticator,
+    enrollment: Enrollment,
+    policy: PolicyService,
+    publisher: Arc<Publisher>,
+    certificate: Arc<ServerCertificate>,
+    xml_limits: XmlLimits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Node {
+    /// Opens everything, makes what is due (certificate, revocation list), and starts to listen.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing keeps running then.
+    pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let settings = Arc::new(settings);
+        let authority = Arc::new(open_authority(&settings, &*clock)?);
+        let options = Options { create: false, ..Options::default() };
+        let store = Store::open(&store_path(&settings), &options, clock.now())?;
+        for abandoned in store.recover(clock.now(), STUCK_SECONDS).await? {
+            tracing::warn!(
+                request.id = abandoned.id.number(),
+                "a request was cut off between intent and certificate; its serial number is revoked"
+            );
+        }
+        let enrollment = Enrollment {
+            store: store.clone(),
+            authority: Arc::clone(&authority),
+            catalog: Catalog::new(store.clone(), Arc::clone(&clock)),
+            clock: Arc::clone(&clock),
+        };
+        let (certificate_file, key_file) = match &settings.tls {
+            TlsSettings::Files { certificate, key } => (certificate.clone(), key.clone()),
+            TlsSettings::Embedded { names } => {
+                own_certificate::ensure(&enrollment, &settings.data_dir, names)
+                    .await
+                    .map_err(StartError::OwnCertificate)?
+            }
+        };
+        let certificate = ServerCertificate::load(&certificate_file, &key_file)?;
+        let publisher = Arc::new(Publisher::new(
+            store.clone(),
+            Arc::clone(&authority),
+            settings.ca.crl_days,
+            Arc::clone(&clock),
+        ));
+        publisher.publish_if_due().await?;
+        let policy_id = match &settings.policy_id {
+            Some(id) => id.clone(),
+            None => store.instance().await?.map(|i| i.policy_id).ok_or(StartError::NoInstance)?,
+        };
+        let accounts = Arc::new(Accounts::new(store.clone()));
+        let state = Arc::new(State {
+            endpoints: settings
+                .endpoints()
+                .map(|e| ((e.listener.clone(), e.path.to_ascii_lowercase()), Arc::clone(e)))
+                .collect(),
+            authenticator: Authenticator::new(store, accounts, &settings.limits, Arc::clone(&clock)),
+            policy: PolicyService::new(Arc::clone(&settings), policy_id, authority.certificate().to_vec()),
+            enrollment,
+            publisher: Arc::clone(&publisher),
+            certificate: Arc::clone(&certificate),
+            xml_limits: XmlLimits { bytes: settings.limits.body_bytes, ..XmlLimits::default() },
+            clock,
+            settings: Arc::clone(&settings),
+        });
+        Self::listen(state, certificate_file, key_file).await
+    }
+
+    async fn listen(state: Arc<State>, certificate: PathBuf, key: PathBuf) -> Result<Self, StartError> {
+        let settings = Arc::clone(&state.settings);
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut addresses = HashMap::new();
+        let gate = Gate::new(settings.limits.clone());
+        for listener in settings.listeners.values() {
+            let (socket, address) = bind(listener.address, &format!("listener.{}", listener.name)).await?;
+            addresses.insert(listener.name.clone(), address);
+            let tls = tls::listener_config(Arc::clone(&state.certificate), listener.client_certificate)?;
+            let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
+            tasks.spawn(wire::serve_tls(socket, listener.name.clone(), tls, gate, state, stopping));
+        }
+        let (socket, publication) = bind(settings.publication.address, "publication").await?;
+        tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
+        tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
+        Ok(Self { addresses, publication, stop, tasks })
+    }
+
+    /// Stops accepting, lets requests in progress finish for half a minute, closes the store.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let wrong = |source| StartError::Listen { what: what.to_owned(), address, source };
+    let socket = TcpListener::bind(address).await.map_err(wrong)?;
+    let bound = socket.local_addr().map_err(wrong)?;
+    Ok((socket, bound))
+}
+
+/// Keeps certificate and revocation list fresh; takes files that were exchanged.
+async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut stop: watch::Receiver<bool>) {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    let mut seen = (modified(&certificate), modified(&key));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = wire::stopped(&mut stop) => return,
+        }
+        match state.enrollment.store.recover(state.clock.now(), STUCK_SECONDS).await {
+            Ok(abandoned) => {
+                for a in abandoned {
+                    tracing::warn!(
+                        request.id = a.id.number(),
+                        "a request stuck between intent and certificate; its serial number is revoked"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(%error, "unfinished requests cannot be looked for"),
+        }
+        if let Err(error) = state.publisher.publish_if_due().await {
+            tracing::error!(%error, "no revocation list could be made");
+        }
+        if let TlsSettings::Embedded { names } = &state.settings.tls
+            && let Err(error) =
+                own_certificate::ensure(&state.enrollment, &state.settings.data_dir, names).await
+        {
+            tracing::error!(error, "the services' own certificate could not be renewed");
+        }
+        let now = (modified(&certificate), modified(&key));
+        if now != seen {
+            match state.certificate.reload(&certificate, &key) {
+                Ok(()) => tracing::info!("the services' certificate was exchanged"),
+                Err(error) => {
+                    tracing::error!(%error, "the services' new certificate cannot be used; the old one stays")
+                }
+            }
+            seen = now;
+        }
+    }
+}
+
+impl Handler for State {
+    async fn handle(
+        &self,
+        exchange: Result<Exchange, (Arc<Connection>, HttpError)>,
+    ) -> Response<Full<Bytes>> {
+        let exchange = match exchange {
+            Ok(exchange) => exchange,
+            Err((connection, error)) => {
+                let record = Record::begin(connection.peer, "");
+                return finish(&record, Err(error.into()), &ResponseHeader::default());
+            }
+        };
+        let mut record = Record::begin(exchange.connection.peer, &exchange.path);
+        let mut header = ResponseHeader::default();
+        let answer = self.dispatch(&exchange, &mut record, &mut header).await;
+        if let Err(ServiceError::Authentication(error)) = &answer {
+            self.audit_failure(&record, error).await;
+        }
+        finish(&record, answer, &header)
+    }
+}
+
+fn finish(
+    record: &Record,
+    answer: Result<Response<Full<Bytes>>, ServiceError>,
+    header: &ResponseHeader,
+) -> Response<Full<Bytes>> {
+    match answer {
+        Ok(response) => {
+            record.end(response.status().as_u16(), "ok", None);
+            response
+        }
+        Err(error) => {
+            let (code, detail) = (error.code(), error.detail());
+            let detail = detail.or_else(|| Some(error.to_string()));
+            let from_error = fault::message_id(&error).map(|id| ResponseHeader::relating_to(Some(id)));
+            let response = error.reply(from_error.as_ref().unwrap_or(header), &record.reference);
+            record.end(response.status().as_u16(), code, detail.as_deref());
+            response
+        }
+    }
+}
+
+impl State {
+    /// The path of one exchange, top to bottom: route, parse, authenticate, answer.
+    async fn dispatch(
+        &self,
+        exchange: &Exchange,
+        record: &mut Record,
+        header: &mut ResponseHeader,
+    ) -> Result<Response<Full<Bytes>>, ServiceError> {
+        let endpoint = self.route(exchange)?;
+        if exchange.method != HttpMethod::POST {
+            // Windows looks whether somebody is there; a challenge or an error would make it give up.
+            record.operation = "probe";
+            return Ok(wire::text(
+                StatusCode::OK,
+                "This is a certificate enrollment service; it takes SOAP 1.2.\n",
+            ));
+        }
+        let received = Received::parse(&exchange.body, &self.xml_limits)?;
+        *header = ResponseHeader::relating_to(received.message_id());
+        check_destination(received.to(), endpoint)?;
+        let message = self.authenticator.authenticate(endpoint, exchange, received).await?;
+        record.authenticated(message.caller());
+        let body = match endpoint.service {
+            Service::Policy => {
+                record.operation = "get_policies";
+                let now = self.clock.now();
+                self.policy.answer(&message, &self.enrollment.catalog, header, now).await?
+            }
+            Service::Enrollment => {
+                wstep::answer(&self.enrollment, endpoint, &message, header, record).await?
+            }
+        };
+        Ok(wire::soap(StatusCode::OK, body))
+    }
+
+    /// One URL is one service with one authentication; what listener and path do not name does not exist.
+    fn route(&self, exchange: &Exchange) -> Result<&Endpoint, HttpError> {
+        let path = percent_decode(&exchange.path).ok_or(HttpError::NotFound)?;
+        let key = (exchange.connection.listener.clone(), path.to_ascii_lowercase());
+        self.endpoints.get(&key).map(|e| &**e).ok_or(HttpError::NotFound)
+    }
+
+    async fn audit_failure(&self, record: &Record, error: &AuthError) {
+        let mut event = Event::new(self.clock.now(), record.actor(), Action::Authenticate);
+        event.outcome = AuditOutcome::Refused(error.code());
+        if let Err(error) = self.enrollment.store.audit(event).await {
+            tracing::error!(%error, "a refused sign-in could not be written to the audit log");
+        }
+    }
+}
+
+/// `a:To` must name this endpoint's path. Its host may differ: a node can have several names.
+fn check_destination(to: Option<&str>, endpoint: &Endpoint) -> Result<(), ServiceError> {
+    let Some(to) = to else { return Ok(()) };
+    let path = to.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)));
+    let path = path.and_then(|p| p.split(['?', '#']).next()).and_then(percent_decode);
+    if path.is_some_and(|path| path.eq_ignore_ascii_case(&endpoint.path)) {
+        Ok(())
+    } else {
+        let shown = to.chars().filter(|c| !c.is_control()).take(200).collect();
+        Err(ServiceError::Destination(shown))
+    }
+}
+
+fn percent_decode(path: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'%' => {
+                let digit = |b: Option<u8>| char::from(b?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                digit(rest.next())?.wrapping_shl(4) | digit(rest.next())?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(octets).ok().filter(|path| !path.chars().any(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_once() {
+        assert_eq!(percent_decode("/Corp%20CA_CES"), Some("/Corp CA_CES".to_owned()));
+        assert_eq!(percent_decode("/%2541"), Some("/%41".to_owned()));
+        for bad in ["/%", "/%4", "/%zz", "/%00", "/%ff"] {
+            assert_eq!(percent_decode(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The enrollment service: decodes the operation, has it done, encodes the answer (MS-WSTEP 3.1.4).
+
+use muster_ca::Authority;
+use muster_core::UnixTime;
+use muster_core::request::RequestId;
+use muster_proto::soap::ResponseHeader;
+use muster_proto::wcce::{self, ResponseStatus};
+use muster_proto::wstep::{
+    DispositionMessage, Issued, Operation, Pending, RequestSecurityToken, RequestSecurityTokenResponse,
+};
+
+use crate::auth::Authenticated;
+use crate::config::Endpoint;
+use crate::decode;
+use crate::enroll::{Enrollment, Reply};
+use crate::fault::{ServiceError, Unavailable};
+use crate::record::Record;
+
+/// Answers one authenticated message.
+///
+/// # Errors
+/// [`ServiceError`]; a refusal carries the CMC full response with status *failed*.
+pub(crate) async fn answer(
+    enrollment: &Enrollment,
+    endpoint: &Endpoint,
+    message: &Authenticated<'_>,
+    header: &ResponseHeader,
+    record: &mut Record,
+) -> Result<String, ServiceError> {
+    let request = RequestSecurityToken::parse(message.action(), message.body())?;
+    let caller = message.caller();
+    let reply = match request.operation {
+        // A RequestID in Issue belongs to key attestation, which is not offered; it is ignored, as the specification
+        // says. AdditionalContext never decides anything.
+        Operation::Issue { token, request_id: _ } => {
+            record.operation = "issue";
+            let submission = decode::submission(&token.bytes)?;
+            record.sha1 = submission.sha1_signature;
+            enrollment.submit(caller, endpoint, submission, record).await
+        }
+        Operation::QueryTokenStatus { request_id } => {
+            record.operation = "query_token_status";
+            let number = request_id.number().and_then(|n| u32::try_from(n).ok()).and_then(RequestId::new);
+            match number {
+                Some(id) => enrollment.status(caller, id, record).await,
+                None => Err(ServiceError::NoSuchRequest(request_id.as_str().to_owned())),
+            }
+        }
+        Operation::KeyExchangeToken => {
+            record.operation = "key_exchange_token";
+            return Err(ServiceError::NoKeyExchange);
+        }
+    };
+    let reply = reply.map_err(|error| with_full_response(error, &enrollment.authority))?;
+    encode(reply, endpoint, &enrollment.authority, enrollment.clock.now()).map(|r| r.to_envelope(header))
+}
+
+fn encode(
+    reply: Reply,
+    endpoint: &Endpoint,
+    authority: &Authority,
+    now: UnixTime,
+) -> Result<RequestSecurityTokenResponse, ServiceError> {
+    let number = |id: RequestId| muster_proto::wstep::RequestId::from_number(id.number().into());
+    Ok(match reply {
+        Reply::Issued { id, certificate } => RequestSecurityTokenResponse::Issued(Issued {
+            disposition_message: DispositionMessage::english("Issued"),
+            full_response: full_response(ResponseStatus::Issued { certificate: &certificate }, authority)?,
+            certificate,
+            request_id: number(id),
+        }),
+        Reply::Pending { id } => {
+            let seconds = u64::try_from(now.0).unwrap_or_default();
+            let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            let status = ResponseStatus::Pending { request_id: id.number().into(), received };
+            RequestSecurityTokenResponse::Pending(Pending {
+                disposition_message: DispositionMessage::english("Taken Under Submission"),
+                full_response: full_response(status, authority)?,
+                reference_uri: endpoint.uri.clone(),
+                request_id: number(id),
+            })
+        }
+    })
+}
+
+fn full_response(status: ResponseStatus<'_>, authority: &Authority) -> Result<Vec<u8>, ServiceError> {
+    wcce::build_response(status, &[authority.certificate()], authority.response_signer())
+        .map_err(|error| Unavailable::Signer(format!("the CMC response cannot be built: {error}")).into())
+}
+
+/// Adds the signed CMC response to a refusal. If it cannot be made, the sentence is still there.
+fn with_full_response(mut error: ServiceError, authority: &Authority) -> ServiceError {
+    if let ServiceError::Refused { refusal, full_response, .. } = &mut error
+        && full_response.is_none()
+    {
+        let reason = refusal.to_string();
+        *full_response = self::full_response(ResponseStatus::Denied { reason: &reason }, authority).ok();
+    }
+    error
+}

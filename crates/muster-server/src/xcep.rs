@@ -1,0 +1,346 @@
+//! The policy service: the templates and CAs that this caller may use (MS-XCEP 3.1.4.1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_core::identity::PrincipalKind;
+use muster_core::request::KeyAlgorithm;
+use muster_core::template::{
+    AltNameFrom, CommonNameFrom, KeyUsage, Permission, SubjectSource, Template, eku,
+};
+use muster_core::{Method, UnixTime};
+use muster_proto::soap::ResponseHeader;
+use muster_proto::xcep::{
+    Attributes, Ca, CaUri, CertificateEnrollmentPolicy, CertificateValidity, ClientAuthentication,
+    EnrollmentFlags, EnrollmentPermission, Extension, GeneralFlags, GetPolicies, GetPoliciesResponse,
+    KeySpec, KeyUsageProperty, Oid, OidGroup, PrivateKeyAttributes, PrivateKeyFlags, Response, Revision,
+    SubjectNameFlags,
+};
+
+use crate::auth::Authenticated;
+use crate::catalog::Catalog;
+use crate::config::Settings;
+use crate::fault::ServiceError;
+
+/// The only CA of an answer.
+const CA_REFERENCE: i32 = 0;
+/// A client whose copy is older than this gets a whole answer, whatever it says; membership in groups may come from
+/// elsewhere one day.
+const LONGEST_UNCHANGED: i64 = 7 * 86_400;
+
+/// Answers GetPolicies.
+pub(crate) struct PolicyService {
+    settings: Arc<Settings>,
+    policy_id: String,
+    ca_certificate: Vec<u8>,
+    uris: Vec<CaUri>,
+}
+
+impl PolicyService {
+    /// A service that names the configured enrollment endpoints.
+    #[must_use]
+    pub(crate) fn new(settings: Arc<Settings>, policy_id: String, ca_certificate: Vec<u8>) -> Self {
+        let own = settings
+            .enrollment_endpoints
+            .iter()
+            .map(|e| (e.uri.clone(), e.method, e.priority, e.renewal_only));
+        let other = settings.advertised.iter().map(|a| (a.uri.clone(), a.method, a.priority, a.renewal_only));
+        let uris = own
+            .chain(other)
+            .map(|(uri, method, priority, renewal_only)| CaUri {
+                client_authentication: client_authentication(method),
+                uri,
+                priority: Some(priority),
+                renewal_only,
+            })
+            .collect();
+        Self { settings, policy_id, ca_certificate, uris }
+    }
+
+    /// Answers one authenticated message.
+    ///
+    /// # Errors
+    /// [`ServiceError::Policy`] if it is no GetPolicies, [`ServiceError::Unavailable`] if the store cannot be read.
+    pub(crate) async fn answer(
+        &self,
+        message: &Authenticated<'_>,
+        catalog: &Catalog,
+        header: &ResponseHeader,
+        now: UnixTime,
+    ) -> Result<String, ServiceError> {
+        let request = GetPolicies::parse(message.action(), message.body())?;
+        let snapshot = catalog.snapshot().await?;
+        // The second in which it changed counts as before the change.
+        let fresh = |last: i64| last > snapshot.loaded.0 && now.0 - last < LONGEST_UNCHANGED && last <= now.0;
+        if request.client.last_update.is_some_and(|last| fresh(last.unix())) {
+            let answer = GetPoliciesResponse::not_changed(
+                self.policy_id.clone(),
+                self.settings.policy_name.clone(),
+                self.settings.next_update_hours,
+            );
+            return Ok(answer.to_envelope(header));
+        }
+        let mut oids = Oids::default();
+        let mut policies = Vec::new();
+        // A CA without an address could not be asked; then there is nothing to offer.
+        let reachable = !self.uris.is_empty();
+        for template in snapshot.templates.iter().filter(|_| reachable) {
+            let permission = template.permission(message.caller().principal());
+            let Some(oid) = template.oid.as_ref().filter(|_| permission.enroll) else { continue };
+            let keeps = request
+                .request_filter
+                .as_ref()
+                .is_none_or(|f| f.keeps(oid.as_str(), private_key_flags(template)));
+            if keeps {
+                policies.push(policy(template, oid, permission, &mut oids));
+            }
+        }
+        let cas = if policies.is_empty() {
+            Vec::new()
+        } else {
+            vec![Ca {
+                uris: self.uris.clone(),
+                certificate: self.ca_certificate.clone(),
+                enroll_permission: true,
+                ca_reference_id: CA_REFERENCE,
+            }]
+        };
+        let answer = GetPoliciesResponse {
+            response: Response {
+                policy_id: self.policy_id.clone(),
+                policy_friendly_name: self.settings.policy_name.clone(),
+                next_update_hours: Some(self.settings.next_update_hours),
+                policies_not_changed: None,
+                policies,
+            },
+            cas,
+            oids: oids.list,
+        };
+        Ok(answer.to_envelope(header))
+    }
+}
+
+const fn client_authentication(method: Method) -> ClientAuthentication {
+    match method {
+        Method::UsernamePassword => ClientAuthentication::USERNAME_PASSWORD,
+        Method::ClientCertificate => ClientAuthentication::CERTIFICATE,
+    }
+}
+
+/// The identifiers that an answer refers to, each once.
+#[derive(Default)]
+struct Oids {
+    list: Vec<Oid>,
+    index: BTreeMap<(String, u32), i32>,
+}
+
+impl Oids {
+    fn reference(&mut self, value: &str, group: OidGroup, name: &str) -> i32 {
+        *self.index.entry((value.to_owned(), group.0)).or_insert_with(|| {
+            let reference = i32::try_from(self.list.len()).unwrap_or(i32::MAX);
+            self.list.push(Oid {
+                value: value.to_owned(),
+                group,
+                oid_reference_id: reference,
+                default_name: name.to_owned(),
+            });
+            reference
+        })
+    }
+}
+
+fn policy(
+    template: &Template,
+    oid: &muster_core::Oid,
+    permission: Permission,
+    oids: &mut Oids,
+) -> CertificateEnrollmentPolicy {
+    let policy_oid_reference =
+        oids.reference(oid.as_str(), OidGroup::ENROLLMENT_OBJECT, &template.display_name);
+    let next_generation = next_generation(template);
+    let key = PrivateKeyAttributes {
+        minimal_key_length: minimal_key_length(template),
+        // A legacy provider needs to know what kind of key to make; a key storage provider must not be told.
+        key_spec: (!next_generation).then_some(if encrypts(template) {
+            KeySpec::KEY_EXCHANGE
+        } else {
+            KeySpec::SIGNATURE
+        }),
+        key_usage_property: next_generation.then(|| key_usage_property(template)),
+        permissions: None,
+        algorithm_oid_reference: next_generation.then(|| {
+            let (value, name) = algorithm_oid(first_algorithm(template));
+            oids.reference(value, OidGroup::PUBLIC_KEY_ALGORITHM, name)
+        }),
+        // Without a provider Windows makes a key of 1024 bits.
+        crypto_providers: vec![provider(template).to_owned()],
+    };
+    let hash_algorithm_oid_reference =
+        next_generation.then(|| oids.reference("2.16.840.1.101.3.4.2.1", OidGroup::HASH_ALGORITHM, "sha256"));
+    let attributes = Attributes {
+        common_name: template.name.clone(),
+        policy_schema: if next_generation { 3 } else { 2 },
+        certificate_validity: CertificateValidity {
+            validity_period_seconds: u64::from(template.validity.days) * 86_400,
+            renewal_period_seconds: u64::from(template.validity.renew_before_days) * 86_400,
+        },
+        permission: EnrollmentPermission { enroll: permission.enroll, auto_enroll: permission.auto_enroll },
+        private_key_attributes: key,
+        revision: Revision { major_revision: template.major, minor_revision: template.minor },
+        superseded_policies: template.supersedes.clone(),
+        private_key_flags: Some(private_key_flags(template)),
+        subject_name_flags: Some(subject_name_flags(template)),
+        enrollment_flags: Some(enrollment_flags(template, permission)),
+        general_flags: Some(general_flags(template, permission)),
+        hash_algorithm_oid_reference,
+        ra_requirements: None,
+        key_archival_attributes: None,
+        extensions: extension_list(template, oid, oids),
+    };
+    CertificateEnrollmentPolicy { policy_oid_reference, ca_references: vec![CA_REFERENCE], attributes }
+}
+
+fn first_algorithm(template: &Template) -> KeyAlgorithm {
+    template.key.algorithms.first().copied().unwrap_or(KeyAlgorithm::Rsa)
+}
+
+/// Whether the key that clients should prefer needs a key storage provider (CNG) instead of a legacy one.
+fn next_generation(template: &Template) -> bool {
+    match first_algorithm(template) {
+        KeyAlgorithm::Rsa => false,
+        KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => true,
+    }
+}
+
+fn minimal_key_length(template: &Template) -> u32 {
+    match first_algorithm(template) {
+        KeyAlgorithm::Rsa => template.key.minimum_rsa_bits,
+        KeyAlgorithm::P256 | KeyAlgorithm::Ed25519 => 256,
+        KeyAlgorithm::P384 => 384,
+        KeyAlgorithm::P521 => 521,
+    }
+}
+
+/// Names as CNG spells them; certenroll looks algorithms up by them.
+const fn algorithm_oid(algorithm: KeyAlgorithm) -> (&'static str, &'static str) {
+    match algorithm {
+        KeyAlgorithm::Rsa => ("1.2.840.113549.1.1.1", "RSA"),
+        KeyAlgorithm::P256 => ("1.2.840.10045.3.1.7", "ECDSA_P256"),
+        KeyAlgorithm::P384 => ("1.3.132.0.34", "ECDSA_P384"),
+        KeyAlgorithm::P521 => ("1.3.132.0.35", "ECDSA_P521"),
+        KeyAlgorithm::Ed25519 => ("1.3.101.112", "Ed25519"),
+    }
+}
+
+fn provider(template: &Template) -> &'static str {
+    match (next_generation(template), template.kind) {
+        (true, _) => "Microsoft Software Key Storage Provider",
+        (false, PrincipalKind::Computer) => "Microsoft RSA SChannel Cryptographic Provider",
+        (false, PrincipalKind::User) => "Microsoft Enhanced RSA and AES Cryptographic Provider",
+    }
+}
+
+fn encrypts(template: &Template) -> bool {
+    template.key.usage.contains(&KeyUsage::KeyEncipherment)
+        || template.key.usage.contains(&KeyUsage::DataEncipherment)
+}
+
+fn key_usage_property(template: &Template) -> KeyUsageProperty {
+    template.key.usage.iter().fold(KeyUsageProperty(0), |all, usage| {
+        all | match usage {
+            KeyUsage::DigitalSignature | KeyUsage::NonRepudiation => KeyUsageProperty::SIGN,
+            KeyUsage::KeyEncipherment | KeyUsage::DataEncipherment => KeyUsageProperty::DECRYPT,
+            KeyUsage::KeyAgreement => KeyUsageProperty::KEY_AGREEMENT,
+        }
+    })
+}
+
+fn private_key_flags(template: &Template) -> PrivateKeyFlags {
+    if template.key.exportable { PrivateKeyFlags::EXPORTABLE_KEY } else { PrivateKeyFlags(0) }
+}
+
+fn subject_name_flags(template: &Template) -> SubjectNameFlags {
+    let subject = &template.subject;
+    if subject.source == SubjectSource::Request {
+        return SubjectNameFlags::ENROLLEE_SUPPLIES_SUBJECT;
+    }
+    let name = match subject.common_name {
+        CommonNameFrom::CommonName => SubjectNameFlags::SUBJECT_REQUIRE_COMMON_NAME,
+        CommonNameFrom::DnsName => SubjectNameFlags::SUBJECT_REQUIRE_DNS_AS_CN,
+        CommonNameFrom::None => SubjectNameFlags(0),
+    };
+    subject.alternatives.iter().fold(name, |all, from| {
+        all | match from {
+            AltNameFrom::DnsNames => SubjectNameFlags::SUBJECT_ALT_REQUIRE_DNS,
+            AltNameFrom::Email => SubjectNameFlags::SUBJECT_ALT_REQUIRE_EMAIL,
+            AltNameFrom::Upn => SubjectNameFlags::SUBJECT_ALT_REQUIRE_UPN,
+        }
+    })
+}
+
+fn enrollment_flags(template: &Template, permission: Permission) -> EnrollmentFlags {
+    let mut flags = EnrollmentFlags(0);
+    if permission.auto_enroll {
+        flags = flags | EnrollmentFlags::AUTO_ENROLLMENT;
+    }
+    if template.issuance.approval {
+        flags = flags | EnrollmentFlags::PEND_ALL_REQUESTS;
+    }
+    if template.issuance.renewal_without_approval {
+        flags = flags | EnrollmentFlags::PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT;
+    }
+    flags
+}
+
+fn general_flags(template: &Template, permission: Permission) -> GeneralFlags {
+    let mut flags = GeneralFlags::IS_MODIFIED;
+    if template.kind == PrincipalKind::Computer {
+        flags = flags | GeneralFlags::MACHINE_TYPE;
+    }
+    if permission.auto_enroll {
+        flags = flags | GeneralFlags::AUTO_ENROLLMENT;
+    }
+    flags
+}
+
+/// The extensions that a client copies into its request, as a Windows server sends them.
+fn extension_list(template: &Template, oid: &muster_core::Oid, oids: &mut Oids) -> Vec<Extension> {
+    let version = (oid.clone(), template.major, template.minor);
+    let usage: Vec<KeyUsage> = template.key.usage.iter().copied().collect();
+    let list = muster_ca::offered_extensions(&version, &template.eku, &usage)
+        .into_iter()
+        .map(|extension| Extension {
+            oid_reference: oids.reference(extension.oid, OidGroup::EXTENSION, extension_name(extension.oid)),
+            critical: extension.critical,
+            value: Some(extension.value),
+        })
+        .collect();
+    // Windows lists the purposes, too, although nothing refers to them; clients show their names.
+    for purpose in &template.eku {
+        oids.reference(purpose.as_str(), OidGroup::EXTENDED_KEY_USAGE, purpose_name(purpose.as_str()));
+    }
+    list
+}
+
+fn extension_name(oid: &str) -> &str {
+    match oid {
+        "1.3.6.1.4.1.311.21.7" => "Certificate Template Information",
+        "2.5.29.37" => "Enhanced Key Usage",
+        "2.5.29.15" => "Key Usage",
+        "1.3.6.1.4.1.311.21.10" => "Application Policies",
+        other => other,
+    }
+}
+
+fn purpose_name(oid: &str) -> &str {
+    match oid {
+        eku::CLIENT_AUTHENTICATION => "Client Authentication",
+        eku::SERVER_AUTHENTICATION => "Server Authentication",
+        eku::CODE_SIGNING => "Code Signing",
+        eku::EMAIL_PROTECTION => "Secure Email",
+        eku::IPSEC_IKE => "IP security IKE intermediate",
+        eku::SMARTCARD_LOGON => "Smart Card Logon",
+        eku::FILE_ENCRYPTION => "Encrypting File System",
+        other => other,
+    }
+}

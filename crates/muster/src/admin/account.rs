@@ -1,0 +1,264 @@
+//! `muster account …`
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use muster_core::identity::{AccountName, Principal, PrincipalKind};
+use muster_core::names;
+use muster_store::{Account as Stored, PasswordHash};
+use serde::Serialize;
+
+use super::{Admin, now};
+use crate::output::{Failure, Outcome, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Add an account; the password is asked for, or read from a file.
+    Add(Add),
+    /// Change names and groups of an account; what is not named stays.
+    Set(Set),
+    /// Set a new password.
+    Password {
+        /// The account.
+        name: AccountName,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Let a disabled account sign in again.
+    Enable {
+        /// The account.
+        name: AccountName,
+    },
+    /// Stop an account at once; its certificates no longer authenticate either.
+    Disable {
+        /// The account.
+        name: AccountName,
+    },
+    /// Remove an account.
+    Remove {
+        /// The account.
+        name: AccountName,
+    },
+    /// List all accounts.
+    List,
+    /// Show one account.
+    Show {
+        /// The account.
+        name: AccountName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Its name.
+    name: AccountName,
+    /// Person or machine.
+    #[arg(long, value_enum, default_value_t = Kind::User)]
+    kind: Kind,
+    #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
+    password: PasswordSource,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The account.
+    name: AccountName,
+    #[command(flatten)]
+    names: Names,
+}
+
+#[derive(Debug, Args)]
+struct Names {
+    /// A group it is in; may be repeated [default for a new account: users or computers].
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<AccountName>,
+    /// Common name for certificates [default: the account's name].
+    #[arg(long)]
+    common_name: Option<String>,
+    /// E-mail address, verified by whoever adds the account.
+    #[arg(long)]
+    email: Option<String>,
+    /// User principal name.
+    #[arg(long)]
+    upn: Option<String>,
+    /// A host name that belongs to it; may be repeated, its own comes first.
+    #[arg(long = "dns", value_name = "HOST")]
+    dns_names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordSource {
+    /// Read the password from the first line of this file instead of asking.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// A person, or a service that acts for one.
+    User,
+    /// A machine.
+    Computer,
+}
+
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    principal: Principal,
+    enabled: bool,
+    has_password: bool,
+}
+
+impl From<Stored> for Row {
+    fn from(account: Stored) -> Self {
+        Self {
+            has_password: account.password_hash.is_some(),
+            enabled: account.enabled,
+            principal: account.principal,
+        }
+    }
+}
+
+pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outcome {
+    let store = &admin.store;
+    match command {
+        Account::Add(add) => {
+            if store.account(&add.name).await?.is_some() {
+                return Err(Failure::new(format_args!("there is an account '{}' already", add.name))
+                    .hint("change it with 'muster account set'"));
+            }
+            let (kind, group) = match add.kind {
+                Kind::User => (PrincipalKind::User, "users"),
+                Kind::Computer => (PrincipalKind::Computer, "computers"),
+            };
+            let mut principal = Principal {
+                name: add.name.clone(),
+                kind,
+                groups: BTreeSet::from([group.parse()?]),
+                common_name: None,
+                email: None,
+                upn: None,
+                dns_names: Vec::new(),
+                sid: None,
+            };
+            add.names.apply(&mut principal)?;
+            let hash = add.password.hash()?;
+            store.put_account(principal, admin.actor(), now()).await?;
+            store.set_password_hash(add.name.clone(), hash, admin.actor(), now()).await?;
+            output.note(format_args!("account {} added", add.name));
+        }
+        Account::Set(set) => {
+            let mut account = find(admin, &set.name).await?;
+            set.names.apply(&mut account.principal)?;
+            store.put_account(account.principal, admin.actor(), now()).await?;
+            output.note(format_args!("account {} changed", set.name));
+        }
+        Account::Password { name, password } => {
+            find(admin, &name).await?;
+            store.set_password_hash(name.clone(), password.hash()?, admin.actor(), now()).await?;
+            output.note(format_args!("the password of {name} is set"));
+        }
+        Account::Enable { name } => {
+            store.set_enabled(name, true, admin.actor(), now()).await?;
+        }
+        Account::Disable { name } => {
+            store.set_enabled(name, false, admin.actor(), now()).await?;
+        }
+        Account::Remove { name } => store.remove_account(name, admin.actor(), now()).await?,
+        Account::List => {
+            let rows: Vec<Row> = store.accounts().await?.into_iter().map(Row::from).collect();
+            output.table(&rows, &["ACCOUNT", "KIND", "ENABLED", "GROUPS", "HOST NAMES"], |row| {
+                let groups: Vec<&str> = row.principal.groups.iter().map(AccountName::as_str).collect();
+                vec![
+                    row.principal.name.to_string(),
+                    kind_word(row.principal.kind).to_owned(),
+                    if row.enabled { "yes" } else { "no" }.to_owned(),
+                    groups.join(","),
+                    row.principal.dns_names.join(","),
+                ]
+            })?;
+        }
+        Account::Show { name } => {
+            let row = Row::from(find(admin, &name).await?);
+            output.value(&row, || toml::to_string(&row).unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
+async fn find(admin: &Admin, name: &AccountName) -> Outcome<Stored> {
+    admin.store.account(name).await?.ok_or_else(|| {
+        Failure::new(format_args!("there is no account '{name}'"))
+            .hint("'muster account list' shows all of them")
+    })
+}
+
+const fn kind_word(kind: PrincipalKind) -> &'static str {
+    match kind {
+        PrincipalKind::User => "user",
+        PrincipalKind::Computer => "computer",
+    }
+}
+
+impl Names {
+    fn apply(self, principal: &mut Principal) -> Outcome {
+        if !self.groups.is_empty() {
+            principal.groups = self.groups.into_iter().collect();
+        }
+        if let Some(name) = self.common_name {
+            if !names::is_subject_text(&name) {
+                return Err(Failure::new(format_args!("'{name}' cannot be a common name"))
+                    .hint("use 1 to 64 printable characters without spaces at the ends"));
+            }
+            principal.common_name = Some(name);
+        }
+        if let Some(address) = self.email {
+            if !names::is_email(&address) {
+                return Err(Failure::new(format_args!("'{address}' is not an e-mail address")));
+            }
+            principal.email = Some(address);
+        }
+        if let Some(upn) = self.upn {
+            if !names::is_email(&upn) {
+                return Err(Failure::new(format_args!("'{upn}' is not a user principal name"))
+                    .hint("it has the form name@domain"));
+            }
+            principal.upn = Some(upn);
+        }
+        if !self.dns_names.is_empty() {
+            let lower: Vec<String> = self.dns_names.iter().map(|n| n.to_ascii_lowercase()).collect();
+            if let Some(wrong) = lower.iter().find(|n| !names::is_host_name(n, false)) {
+                return Err(Failure::new(format_args!("'{wrong}' is not a host name")).hint(
+                    "use at least two labels of ASCII letters, digits and hyphens, such as host.example",
+                ));
+            }
+            principal.dns_names = lower;
+        }
+        Ok(())
+    }
+}
+
+impl PasswordSource {
+    fn hash(&self) -> Outcome<PasswordHash> {
+        let password = match &self.password_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| Failure::new(format_args!("cannot read {}: {e}", path.display())))?;
+                text.lines().next().unwrap_or_default().to_owned()
+            }
+            None if std::io::stdin().is_terminal() => dialoguer::Password::new()
+                .with_prompt("Password")
+                .with_confirmation("Again", "The two are not the same.")
+                .interact()?,
+            None => {
+                return Err(Failure::new("there is no terminal to ask for the password")
+                    .hint("put it into a file that only you can read and name it with --password-file"));
+            }
+        };
+        muster_server::hash_password(&password).map(PasswordHash).map_err(Failure::new)
+    }
+}
