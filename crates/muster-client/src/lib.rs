@@ -5,14 +5,23 @@
 //!
 //! * [`Endpoint`], [`tls`] and [`transport`] carry one message and say what became of it;
 //! * [`failover`] orders the endpoints and decides when the next one may be tried;
+//! * [`session`] adds headers and credentials and reads the answer;
+//! * [`policy`] gets and keeps policies;
 //! * [`key`] makes and stores private keys.
 //!
 //! The library asks neither the clock nor the system's randomness by itself: both come in through [`Clock`] and
 //! [`Random`]. It prints nothing.
 
+pub mod answer;
+pub mod certificate;
+pub mod enrollment;
 pub mod failover;
 pub mod files;
 pub mod key;
+pub mod pkcs12;
+pub mod policy;
+pub mod request;
+pub mod session;
 pub mod tls;
 pub mod transport;
 
