@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
+mod enroll;
+mod pkcs12;
+mod policy;
 mod server;
+mod service;
 mod transport;

@@ -122,10 +122,12 @@ impl Server {
         let behave = Arc::new(behave);
         let (counter, log) = (Arc::clone(&connections), Arc::clone(&received));
         let task = tokio::spawn(async move {
+            // Ends its tasks when it is dropped, which is when the server is.
+            let mut serving = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, behave) = (acceptor.clone(), Arc::clone(&behave));
                 let (counter, log) = (Arc::clone(&counter), Arc::clone(&log));
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     counter.fetch_add(1, Ordering::SeqCst);
                     let _ = serve(acceptor, stream, &*behave, &log).await;
                 });
