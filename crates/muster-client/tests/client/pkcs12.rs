@@ -32,7 +32,7 @@ fn openssl_reads_what_was_written() {
         assert!(all.status.success(), "{kind}: {}", String::from_utf8_lossy(&all.stderr));
         let text = String::from_utf8(all.stdout).unwrap();
         let block = |pem: &str| pem.lines().skip(1).take_while(|l| !l.starts_with("---")).collect::<String>();
-        let blocks: Vec<String> = text.split("-----BEGIN ").skip(1).map(|part| block(part)).collect();
+        let blocks: Vec<String> = text.split("-----BEGIN ").skip(1).map(block).collect();
         assert!(blocks.contains(&block(&certificate.pem())), "{kind}");
         assert!(blocks.contains(&block(&ca_certificate.pem())), "{kind}");
         let key_file = directory.path().join(kind.name());
