@@ -5,7 +5,7 @@
 use super::header::ResponseHeader;
 use super::names::{
     ACTION_ADDRESSING_FAULT, ACTION_DETAIL_FAULT, ACTION_FAULT, ADDRESSING, DISPATCHER, SOAP, SOAP_1_1, WSSE,
-    WSTEP, XML,
+    WSTEP, XML, XMLNS,
 };
 use super::xml::{Element, Writer};
 use crate::wstep::{CertificateEnrollmentWSDetail, Hresult, RequestId};
@@ -176,8 +176,12 @@ impl Fault {
     }
 }
 
-/// SOAP 1.2 part 1, 5.4.8.
+/// SOAP 1.2 part 1, 5.4.8. Left out for a namespace that cannot be bound to a prefix of ours.
 fn not_understood(w: &mut Writer, name: &HeaderName) {
+    let reserved = name.namespace == XML || name.namespace == XMLNS;
+    if reserved || name.namespace.contains(['&', '<', '>', '"', '\t', '\r', '\n']) {
+        return;
+    }
     if name.namespace.is_empty() {
         w.empty("s:NotUnderstood", &[("qname", &name.local)]);
     } else {

@@ -69,6 +69,12 @@ fn subcode_prefixes_are_declared_where_they_are_used() {
 fn not_understood_names_the_header() {
     let message = written(FaultKind::MustUnderstand(header_name()));
     assert!(message.contains(r#"<s:NotUnderstood qname="n:h" xmlns:n="urn:example"/>"#));
+    for namespace in ["urn:a\nb", "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/"] {
+        let name = HeaderName { namespace: namespace.to_owned(), local: "h".to_owned() };
+        let message = written(FaultKind::MustUnderstand(name));
+        assert!(!message.contains("NotUnderstood"));
+        envelope(message.as_bytes());
+    }
     let without = HeaderName { namespace: String::new(), local: "h".to_owned() };
     assert!(written(FaultKind::MustUnderstand(without)).contains(r#"<s:NotUnderstood qname="h"/>"#));
 }

@@ -265,6 +265,11 @@ proptest! {
     }
 }
 
+#[test]
+fn what_fuzzing_found() {
+    everything(&vector("fuzz/messages-header-in-xml-namespace.xml"));
+}
+
 const FILES: &[&str] = &[
     "ms-xcep/handmade-get-policies-first.xml",
     "ms-xcep/handmade-get-policies-filter.xml",

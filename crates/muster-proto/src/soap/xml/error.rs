@@ -8,7 +8,6 @@ use super::chars::clip;
 ///
 /// Names that come from the peer are shortened to 64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum XmlError {
     /// More bytes than [`super::Limits::bytes`].
     #[error("the message is larger than {limit} bytes")]
