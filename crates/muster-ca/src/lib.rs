@@ -4,6 +4,7 @@ mod authority;
 mod certificate;
 pub mod crl;
 mod encode;
+pub mod exchange;
 mod extensions;
 mod key;
 mod key_file;

@@ -249,6 +249,48 @@ pub fn approve_own_service(
     Ok(Approved { contents, requester: AccountName::own_service() })
 }
 
+/// Name of the internal template of [`approve_exchange`]; it is in no catalog either.
+pub const EXCHANGE_TEMPLATE: &str = "CAExchange";
+
+/// Days that a certificate of [`approve_exchange`] lives (MS-WSTEP 4.1.2.2 shows about a week).
+pub const EXCHANGE_DAYS: i64 = 7;
+
+/// Approves the CA's key exchange certificate, which clients fetch to encrypt private keys for archival.
+///
+/// Like [`approve_own_service`] it needs no permission and can make one thing only: a certificate of the CA's own
+/// name, for key encipherment, with the purpose *CA exchange*. `spki` is an RSA key (DER) that the service made.
+///
+/// # Errors
+/// [`Refusal::CaExpiring`].
+pub fn approve_exchange(
+    ca_name: &str,
+    spki: Vec<u8>,
+    template: Oid,
+    now: UnixTime,
+    ca_not_after: UnixTime,
+) -> Result<Approved, Refusal> {
+    const SUFFIX: &str = "-Xchg";
+    if ca_not_after <= now {
+        return Err(Refusal::CaExpiring(ca_not_after));
+    }
+    let purpose = eku::CA_EXCHANGE.parse().map_err(|_| Refusal::TemplateDenied)?;
+    let short: String = ca_name.chars().take(64 - SUFFIX.len()).collect();
+    let contents = CertificateContents {
+        subject: SubjectName::common_name(format!("{short}{SUFFIX}")),
+        alternatives: Vec::new(),
+        not_before: now.plus(-BACKDATE_SECONDS),
+        not_after: now.plus(EXCHANGE_DAYS * 86_400 - 1).min(ca_not_after),
+        spki,
+        key_algorithm: KeyAlgorithm::Rsa,
+        usage: vec![KeyUsage::KeyEncipherment],
+        eku: vec![purpose],
+        policies: Vec::new(),
+        template: (template, 100, 0),
+        sid: None,
+    };
+    Ok(Approved { contents, requester: AccountName::own_service() })
+}
+
 /// Every check that does not depend on an officer. Returns whether it is a renewal, and the contents.
 fn examine(
     principal: &Principal,

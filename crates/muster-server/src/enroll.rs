@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use muster_ca::Authority;
 use muster_core::audit::Actor;
 use muster_core::issuance::{self, Issued, Opening, RequestRecord};
@@ -50,6 +51,8 @@ pub struct Enrollment {
     pub authority: Arc<Authority>,
     /// The templates offered.
     pub catalog: Catalog,
+    /// The CA's key exchange certificate, DER, once there is one.
+    pub exchange: ArcSwapOption<Vec<u8>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -64,6 +64,9 @@ pub enum AuthError {
     /// Not one of ours, or of an account that is gone.
     #[error("This certificate was not issued by this service, or its account may not use it any more.")]
     CertificateUnknown,
+    /// Without the purpose client authentication.
+    #[error("This certificate is not for client authentication; use one of another template.")]
+    CertificatePurpose,
     /// Expired or not valid yet.
     #[error("This certificate is not valid now (it ends on {0}); enroll again with another sign-in method.")]
     CertificateExpired(UnixTime),
@@ -82,6 +85,7 @@ impl AuthError {
             Self::Timestamp => "TIMESTAMP",
             Self::CertificateMissing => "CERT_MISSING",
             Self::CertificateUnknown => "CERT_UNKNOWN",
+            Self::CertificatePurpose => "CERT_PURPOSE",
             Self::CertificateExpired(_) => "CERT_EXPIRED",
             Self::CertificateRevoked => "CERT_REVOKED",
         }
@@ -158,8 +162,8 @@ pub enum ServiceError {
     /// The request failed on our side earlier and will not be continued.
     #[error("Request {0} failed on the server; enroll again.")]
     RequestFailed(RequestId),
-    /// No CA exchange certificate is to be had.
-    #[error("This service does not archive private keys and has no key exchange certificate.")]
+    /// No CA exchange certificate could be made.
+    #[error("This service has no key exchange certificate at the moment; ask again later.")]
     NoKeyExchange,
     /// The service cannot do its part.
     #[error("The service cannot issue certificates at the moment; the client should try the next server.")]
@@ -250,6 +254,7 @@ impl ServiceError {
                 | AuthError::BadCredentials
                 | AuthError::CertificateMissing
                 | AuthError::CertificateUnknown
+                | AuthError::CertificatePurpose
                 | AuthError::CertificateExpired(_)
                 | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
             },

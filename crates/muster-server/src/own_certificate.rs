@@ -1,25 +1,29 @@
-//! The services' own TLS certificate from the embedded CA: made at the first start, renewed a month before its end.
+//! The certificates that the service needs itself, from the embedded CA: the one for TLS, made at the first start and
+//! renewed a month before its end, and the CA's key exchange certificate, which lives for a week.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use der::{Decode, DecodePem};
-use muster_ca::server_certificate;
+use der::{Decode, DecodePem, Encode};
+use muster_ca::{Passphrase, exchange, server_certificate};
 use muster_core::audit::Actor;
-use muster_core::identity::{AccountName, Method};
-use muster_core::issuance::{Opening, RequestRecord};
+use muster_core::identity::Method;
+use muster_core::issuance::{Issued, Opening, RequestRecord};
 use muster_core::names::AltName;
-use muster_core::{UnixTime, policy};
+use muster_core::{Approved, Oid, UnixTime, policy};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::enroll::Enrollment;
 
-/// The arc of the internal template below the installation's; templates of the catalog get random arcs, two of them.
+/// Arcs of the internal templates below the installation's root; templates of the catalog get two arcs, at random.
 const OWN_TEMPLATE_ARC: u32 = 1;
+const EXCHANGE_TEMPLATE_ARC: u32 = 2;
+/// An exchange certificate with less than this left is replaced.
+const RENEW_EXCHANGE_BEFORE: i64 = 2 * 86_400;
 /// A certificate with less than this left is replaced.
 const RENEW_BEFORE: i64 = 30 * 86_400;
 
@@ -43,49 +47,89 @@ pub(crate) async fn ensure(
         return Ok((certificate_file, key_file));
     }
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let authority = &enrollment.authority;
-    let instance = enrollment.store.instance().await.map_err(|e| text(&e))?;
-    let instance =
-        instance.ok_or("the store belongs to no installation; make one with 'muster quickstart'")?;
-    let template = instance.oid_root.child(&[OWN_TEMPLATE_ARC]);
+    let template = internal_template(enrollment, OWN_TEMPLATE_ARC).await?;
     let (approved, key) =
-        server_certificate::approve(authority, &names, template, now).map_err(|e| text(&e))?;
-    let id = enrollment.store.reserve_request_id().await.map_err(|e| text(&e))?;
-    let account: AccountName = approved.requester().clone();
-    let record = RequestRecord {
-        id,
-        received: now,
-        actor: Actor::Service,
-        requester: account,
-        method: Method::ClientCertificate,
-        form: "own_service",
-        template: Some(policy::OWN_SERVICE_TEMPLATE.to_owned()),
-        endpoint: "own service".to_owned(),
-        raw: approved.contents().spki.clone(),
-        renews: None,
-    };
-    let issued = enrollment
-        .issue(approved, id, Opening::New(Box::new(record)), Actor::Service)
-        .await
-        .map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))?;
+        server_certificate::approve(&enrollment.authority, &names, template, now).map_err(|e| text(&e))?;
+    let issued = issue(enrollment, approved, policy::OWN_SERVICE_TEMPLATE).await?;
     let leaf = Certificate::from_der(issued.certificate()).map_err(|e| text(&e))?;
     let mut chain = der::EncodePem::to_pem(&leaf, der::pem::LineEnding::LF).map_err(|e| text(&e))?;
-    chain.push_str(&crate::certificate_pem(authority.certificate()));
+    chain.push_str(&crate::certificate_pem(enrollment.authority.certificate()));
     let pem = key.to_pem().map_err(|e| text(&e))?;
     std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     // The key first: a certificate without its key would be found good at the next start.
     write_private(&key_file, pem.as_bytes())?;
     write_private(&certificate_file, chain.as_bytes())?;
-    tracing::info!(request.id = id.number(), "the services' own certificate was issued");
+    tracing::info!(request.id = issued.id().number(), "the services' own certificate was issued");
     Ok((certificate_file, key_file))
 }
 
+/// Makes sure that there is a key exchange certificate with two days to live, and returns it, DER.
+///
+/// # Errors
+/// A sentence.
+pub(crate) async fn ensure_exchange(
+    enrollment: &Enrollment,
+    ca_directory: &Path,
+    passphrase: &Passphrase,
+) -> Result<Vec<u8>, String> {
+    let (certificate_file, key_file) =
+        (ca_directory.join("exchange.pem"), ca_directory.join("exchange.key.pem"));
+    let now = enrollment.clock.now();
+    if key_file.exists()
+        && let Some(certificate) = read(&certificate_file)
+        && now.plus(RENEW_EXCHANGE_BEFORE) < end_of(&certificate)
+    {
+        return certificate.to_der().map_err(|e| e.to_string());
+    }
+    let template = internal_template(enrollment, EXCHANGE_TEMPLATE_ARC).await?;
+    let approved = exchange::approve(&enrollment.authority, template, &key_file, passphrase, now)
+        .map_err(|e| e.to_string())?;
+    let issued = issue(enrollment, approved, policy::EXCHANGE_TEMPLATE).await?;
+    write_private(&certificate_file, crate::certificate_pem(issued.certificate()).as_bytes())?;
+    tracing::info!(request.id = issued.id().number(), "the CA's key exchange certificate was issued");
+    Ok(issued.certificate().to_vec())
+}
+
+async fn internal_template(enrollment: &Enrollment, arc: u32) -> Result<Oid, String> {
+    let instance = enrollment.store.instance().await.map_err(|e| e.to_string())?;
+    let instance =
+        instance.ok_or("the store belongs to no installation; make one with 'muster quickstart'")?;
+    Ok(instance.oid_root.child(&[arc]))
+}
+
+/// The way of every certificate, with the service itself as actor.
+async fn issue(enrollment: &Enrollment, approved: Approved, template: &str) -> Result<Issued, String> {
+    let id = enrollment.store.reserve_request_id().await.map_err(|e| e.to_string())?;
+    let record = RequestRecord {
+        id,
+        received: enrollment.clock.now(),
+        actor: Actor::Service,
+        requester: approved.requester().clone(),
+        method: Method::ClientCertificate,
+        form: "own_service",
+        template: Some(template.to_owned()),
+        endpoint: "own service".to_owned(),
+        raw: approved.contents().spki.clone(),
+        renews: None,
+    };
+    let opening = Opening::New(Box::new(record));
+    let issued = enrollment.issue(approved, id, opening, Actor::Service).await;
+    issued.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))
+}
+
+fn read(path: &Path) -> Option<Certificate> {
+    Certificate::from_pem(&std::fs::read(path).ok()?).ok()
+}
+
+fn end_of(certificate: &Certificate) -> UnixTime {
+    let end = certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
+    UnixTime(i64::try_from(end).unwrap_or(0))
+}
+
 fn is_good(path: &Path, names: &[AltName], now: UnixTime) -> bool {
-    let Ok(pem) = std::fs::read(path) else { return false };
-    let Ok(certificate) = Certificate::from_pem(&pem) else { return false };
-    let tbs = certificate.tbs_certificate();
-    let end = i64::try_from(tbs.validity().not_after.to_unix_duration().as_secs()).unwrap_or(0);
-    let Ok(Some((_, found))) = tbs.get_extension::<SubjectAltName>() else { return false };
+    let Some(certificate) = read(path) else { return false };
+    let found = certificate.tbs_certificate().get_extension::<SubjectAltName>();
+    let Ok(Some((_, found))) = found else { return false };
     let found: Vec<AltName> = found
         .0
         .iter()
@@ -97,7 +141,7 @@ fn is_good(path: &Path, names: &[AltName], now: UnixTime) -> bool {
             address(octets.as_bytes()).map(AltName::Ip)
         })
         .collect();
-    now.plus(RENEW_BEFORE).0 < end && found == names
+    now.plus(RENEW_BEFORE) < end_of(&certificate) && found == names
 }
 
 fn address(octets: &[u8]) -> Option<IpAddr> {

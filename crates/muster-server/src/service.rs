@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
@@ -188,6 +189,7 @@ impl Node {
             store: store.clone(),
             authority: Arc::clone(&authority),
             catalog: Catalog::new(store.clone(), Arc::clone(&clock)),
+            exchange: ArcSwapOption::empty(),
             clock: Arc::clone(&clock),
         };
         let (certificate_file, key_file) = match &settings.tls {
@@ -198,6 +200,7 @@ impl Node {
                     .map_err(StartError::OwnCertificate)?
             }
         };
+        refresh_exchange(&enrollment, &settings).await.map_err(StartError::OwnCertificate)?;
         let certificate = ServerCertificate::load(&certificate_file, &key_file)?;
         let publisher = Arc::new(Publisher::new(
             store.clone(),
@@ -293,6 +296,9 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
         {
             tracing::error!(error, "the services' own certificate could not be renewed");
         }
+        if let Err(error) = refresh_exchange(&state.enrollment, &state.settings).await {
+            tracing::error!(error, "the CA's key exchange certificate could not be renewed");
+        }
         let now = (modified(&certificate), modified(&key));
         if now != seen {
             match state.certificate.reload(&certificate, &key) {
@@ -304,6 +310,13 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             seen = now;
         }
     }
+}
+
+async fn refresh_exchange(enrollment: &Enrollment, settings: &Settings) -> Result<(), String> {
+    let passphrase = read_passphrase(&settings.ca.passphrase_file).map_err(|e| e.to_string())?;
+    let der = own_certificate::ensure_exchange(enrollment, &settings.ca.directory, &passphrase).await?;
+    enrollment.exchange.store(Some(Arc::new(der)));
+    Ok(())
 }
 
 impl Handler for State {

@@ -48,7 +48,9 @@ pub(crate) async fn answer(
         }
         Operation::KeyExchangeToken => {
             record.operation = "key_exchange_token";
-            return Err(ServiceError::NoKeyExchange);
+            let certificate = enrollment.exchange.load_full().ok_or(ServiceError::NoKeyExchange)?;
+            let answer = RequestSecurityTokenResponse::KeyExchangeToken(certificate.to_vec());
+            return Ok(answer.to_envelope(header));
         }
     };
     let reply = reply.map_err(|error| with_full_response(error, &enrollment.authority))?;

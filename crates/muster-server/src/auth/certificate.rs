@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use der::{Decode, Encode};
 use muster_core::request::Serial;
+use muster_core::template::eku::CLIENT_AUTHENTICATION;
 use muster_core::{Caller, Method, UnixTime};
 use muster_store::Store;
 use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
+use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use crate::accounts::Accounts;
 use crate::fault::{AuthError, ServiceError};
@@ -33,6 +35,9 @@ impl Certificates {
         let serial = serial_of(certificate).ok_or(AuthError::CertificateUnknown)?;
         let known = self.store.known_certificate(serial, certificate).await?;
         let known = known.ok_or(AuthError::CertificateUnknown)?;
+        if !is_for_clients(certificate) {
+            return Err(AuthError::CertificatePurpose.into());
+        }
         if known.revoked {
             return Err(AuthError::CertificateRevoked.into());
         }
@@ -44,6 +49,13 @@ impl Certificates {
         Ok(Caller::authenticated(account.principal.clone(), Method::ClientCertificate)
             .with_certificate(certificate.to_vec()))
     }
+}
+
+/// Whether the certificate has the purpose client authentication. Its octets are those that this CA signed.
+fn is_for_clients(certificate: &[u8]) -> bool {
+    let Ok(certificate) = Certificate::from_der(certificate) else { return false };
+    let purposes = certificate.tbs_certificate().get_extension::<ExtendedKeyUsage>();
+    matches!(purposes, Ok(Some((_, purposes))) if purposes.0.iter().any(|p| p.to_string() == CLIENT_AUTHENTICATION))
 }
 
 /// The serial number of a certificate, if it has the form of ours.
