@@ -52,8 +52,9 @@ fn broken(page: &str, text: &str, files: &[String]) -> Vec<String> {
         }
     }
     for path in code_spans(text).into_iter().filter_map(|span| as_path(span, files)) {
-        let found = exists(&join("", path), files) || exists(&join(folder(page), path), files);
-        if !found {
+        // From the root, from the page, or from the crate that the page belongs to.
+        let bases = ["", folder(page), crate_folder(page)];
+        if !bases.iter().any(|base| exists(&join(base, path), files)) {
             findings.push(format!("names `{path}`, which does not exist"));
         }
     }
@@ -106,6 +107,12 @@ fn as_path<'a>(span: &'a str, files: &[String]) -> Option<&'a str> {
 
 fn folder(page: &str) -> &str {
     page.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// `crates/NAME` of a page below it.
+fn crate_folder(page: &str) -> &str {
+    let end = page.match_indices('/').nth(1).map_or(0, |(at, _)| at);
+    page.get(..end).filter(|folder| folder.starts_with("crates/")).unwrap_or_default()
 }
 
 /// The path below the root, with `.` and `..` resolved.
@@ -179,6 +186,14 @@ mod tests {
                     `application/soap+xml` `--dir ./gone` `crates/<name>/` `/etc/muster/muster.toml` `a → b`\n\
                     ```sh\n[x](gone.md) `crates/gone`\n```\n";
         assert_eq!(findings("docs/guide.md", text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn path_within_the_crate_of_the_page() {
+        assert_eq!(findings("crates/a/migrations/README.md", "`src/lib.rs`"), Vec::<String>::new());
+        let expected = ["names `src/gone.rs`, which does not exist"];
+        assert_eq!(findings("crates/a/migrations/README.md", "`src/gone.rs`"), expected);
+        assert_eq!(findings("docs/guide.md", "`src/lib.rs`"), ["names `src/lib.rs`, which does not exist"]);
     }
 
     #[test]
