@@ -40,7 +40,7 @@ pub fn get_policies(input: &[u8]) {
 pub fn get_policies_response(input: &[u8]) {
     let Ok(envelope) = Envelope::parse(input, &Limits::RESPONSE) else { return };
     let Ok(answer) = GetPoliciesResponse::parse(&envelope.body) else { return };
-    let _ = answer.dangling_reference();
+    let _ = answer.problems();
     let written = answer.to_envelope(&ResponseHeader::default());
     let again = again(&written, |_, body| GetPoliciesResponse::parse(body));
     assert_eq!(again, Ok(answer));
