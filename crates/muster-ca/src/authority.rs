@@ -10,23 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use const_oid::AssociatedOid;
-use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_KEY_USAGE, ID_CE_SUBJECT_KEY_IDENTIFIER};
 use der::pem::LineEnding;
 use der::{Decode, Document, Reader, SliceReader};
 use muster_core::UnixTime;
-use muster_core::names::{NameAttribute, SubjectName};
-use muster_core::policy::BACKDATE_SECONDS;
+use muster_core::names::NameAttribute;
 use muster_proto::wcce::SignBytes;
 use x509_cert::TbsCertificate;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
-use crate::certificate::subject_public_key;
-use crate::encode::{BOOLEAN, Der, INTEGER, OCTET_STRING, Time, context_constructed};
-use crate::extensions::{self, Criticality};
+use crate::extensions;
 use crate::key::{KeyError, SigningAlgorithm, SigningKey};
 use crate::key_file::{self, FileError, KeyFileError, Passphrase};
 use crate::names;
-use crate::serial::{NoRandomness, random};
+use crate::root::{RootParameters, root_certificate};
+use crate::serial::NoRandomness;
 
 /// Name of the certificate's file.
 pub const CERTIFICATE_FILE: &str = "ca.pem";
@@ -37,10 +34,6 @@ pub const KEY_FILE: &str = "ca.key.pem";
 const MAX_CERTIFICATE_FILE: u64 = 64 * 1024;
 /// Longest URL that is written into certificates.
 const MAX_URL: usize = 1_024;
-/// Mean length of a Gregorian year.
-const YEAR_SECONDS: i64 = 31_556_952;
-/// Longest life of a root that can be asked for, in years.
-const MAX_YEARS: u32 = 40;
 
 /// Where relying parties find what they need to check a certificate of this CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,19 +77,6 @@ impl Addresses {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' cannot be written into certificates: use an http:// URL in ASCII without spaces")]
 pub struct UnusableUrl(String);
-
-/// What a new root is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootParameters {
-    /// `CN`, 1 to 64 characters.
-    pub common_name: String,
-    /// `O`, 1 to 64 characters.
-    pub organization: Option<String>,
-    /// What it signs with.
-    pub algorithm: SigningAlgorithm,
-    /// How long it lives, 1 to 40 years.
-    pub years: u32,
-}
 
 /// A CA could not be made or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +140,7 @@ pub struct Authority {
     /// Extensions cRLDistributionPoints and authorityInfoAccess of everything issued.
     address_extensions: Vec<u8>,
     addresses: Addresses,
+    /// How many certificates were signed since it was opened.
     signatures: AtomicU64,
 }
 
@@ -184,7 +165,7 @@ impl Authority {
         let key = SigningKey::generate(parameters.algorithm)?;
         let certificate = root_certificate(parameters, &key, now)?;
         let certificate_pem = Document::try_from(certificate)
-            .and_then(|document| Ok(document.to_pem("CERTIFICATE", LineEnding::LF)?))
+            .and_then(|document| document.to_pem("CERTIFICATE", LineEnding::LF))
             .map_err(|e| AuthorityError::Parameters(e.to_string()))?;
         let key_pem = key_file::encrypt(&key, passphrase)?;
         drop(key);
@@ -219,15 +200,24 @@ impl Authority {
         let certificate = read_certificate(&certificate_path)?;
         let key = key_file::read(&key_path, passphrase)?;
         Self::assemble_parts(certificate, key, addresses).map_err(|problem| {
-            let path = certificate_path.display().to_string();
-            match problem {
-                Problem::NotACertificate(what) => AuthorityError::NotACertificate { path, what },
-                Problem::NotACa(what) => AuthorityError::NotACa { path, what },
-                Problem::KeyMismatch => {
-                    AuthorityError::KeyMismatch { key: key_path.display().to_string(), certificate: path }
-                }
-            }
+            problem.at(certificate_path.display().to_string(), key_path.display().to_string())
         })
+    }
+
+    /// Makes a root whose key is in memory and nowhere else: for tests and trials, whose certificates nobody is to
+    /// trust. It spares them the time that a key file takes to encrypt and to decrypt.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn in_memory(
+        parameters: &RootParameters,
+        addresses: Addresses,
+        now: UnixTime,
+    ) -> Result<Self, AuthorityError> {
+        let key = SigningKey::generate(parameters.algorithm)?;
+        let certificate = root_certificate(parameters, &key, now)?;
+        Self::assemble_parts(certificate, key, addresses)
+            .map_err(|problem| problem.at("the certificate in memory".to_owned(), "memory".to_owned()))
     }
 
     fn assemble_parts(certificate: Vec<u8>, key: SigningKey, addresses: Addresses) -> Result<Self, Problem> {
@@ -361,6 +351,16 @@ enum Problem {
     KeyMismatch,
 }
 
+impl Problem {
+    fn at(self, certificate: String, key: String) -> AuthorityError {
+        match self {
+            Self::NotACertificate(what) => AuthorityError::NotACertificate { path: certificate, what },
+            Self::NotACa(what) => AuthorityError::NotACa { path: certificate, what },
+            Self::KeyMismatch => AuthorityError::KeyMismatch { key, certificate },
+        }
+    }
+}
+
 fn paths(directory: &Path) -> (PathBuf, PathBuf) {
     (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE))
 }
@@ -449,74 +449,4 @@ fn common_name(certificate: &TbsCertificate) -> String {
         .find(|attribute| attribute.oid.as_bytes() == oid)
         .and_then(|attribute| std::str::from_utf8(attribute.value.value()).ok())
         .map_or_else(|| certificate.subject().to_string(), str::to_owned)
-}
-
-/// A self-signed certificate (RFC 5280 4.1, 4.2): CA, key usage for certificates, revocation lists and, because CMC
-/// responses are signed with the CA's key, signatures.
-fn root_certificate(
-    parameters: &RootParameters,
-    key: &SigningKey,
-    now: UnixTime,
-) -> Result<Vec<u8>, AuthorityError> {
-    let refuse = |problem: String| AuthorityError::Parameters(problem);
-    if !(1..=MAX_YEARS).contains(&parameters.years) {
-        return Err(refuse(format!("it cannot live {} years; choose 1 to {MAX_YEARS}", parameters.years)));
-    }
-    let organization = parameters.organization.iter().map(|name| (NameAttribute::Organization, name.clone()));
-    let subject = SubjectName(
-        organization.chain([(NameAttribute::CommonName, parameters.common_name.clone())]).collect(),
-    );
-    names::check_subject(&subject).map_err(refuse)?;
-    let instant = |t| Time::new(t).ok_or_else(|| refuse(format!("{t} is outside the years 1970 to 9999")));
-    let not_before = instant(now.plus(-BACKDATE_SECONDS))?;
-    let not_after = instant(now.plus(i64::from(parameters.years) * YEAR_SECONDS - 1))?;
-    let key_identifier =
-        subject_public_key(key.spki()).map(extensions::key_identifier).ok_or(KeyError::Encoding)?;
-    let serial = root_serial()?;
-
-    let mut tbs = Der::default();
-    tbs.sequence(|der| {
-        der.nested(context_constructed(0), |der| der.unsigned(2));
-        der.magnitude(INTEGER, &serial);
-        der.raw(key.algorithm().identifier());
-        names::write_subject(der, &subject);
-        der.sequence(|der| {
-            der.time(&not_before);
-            der.time(&not_after);
-        });
-        names::write_subject(der, &subject);
-        der.raw(key.spki());
-        der.nested(context_constructed(3), |der| {
-            der.sequence(|der| {
-                extensions::write(der, ID_CE_SUBJECT_KEY_IDENTIFIER, Criticality::NotCritical, |der| {
-                    der.primitive(OCTET_STRING, &key_identifier);
-                });
-                extensions::write(der, ID_CE_BASIC_CONSTRAINTS, Criticality::Critical, |der| {
-                    der.sequence(|der| der.primitive(BOOLEAN, &[0xff]));
-                });
-                extensions::write(der, ID_CE_KEY_USAGE, Criticality::Critical, |der| {
-                    extensions::write_usage(der, extensions::CA_USAGE_BITS);
-                });
-            });
-        });
-    });
-    let tbs = tbs.finish();
-    let signature = key.sign(&tbs)?;
-    let mut certificate = Der::default();
-    certificate.sequence(|der| {
-        der.raw(&tbs);
-        der.raw(key.algorithm().identifier());
-        der.bit_string(&signature);
-    });
-    Ok(certificate.finish())
-}
-
-/// 20 octets, positive, without a leading zero octet; 157 of the bits are random. Never one that
-/// [`muster_core::Serial`] makes: that would begin with 0x4d.
-fn root_serial() -> Result<[u8; 20], NoRandomness> {
-    let mut serial: [u8; 20] = random()?;
-    if let Some(first) = serial.first_mut() {
-        *first = *first & 0x1f | 0x20;
-    }
-    Ok(serial)
 }

@@ -66,6 +66,15 @@ impl SigningAlgorithm {
         }
     }
 
+    /// Whether verifying costs little beside signing. With RSA it is 4 to 7 %; with ECDSA and Ed25519 it is two to five
+    /// times as much as signing (P-256: 13 µs to sign, 38 µs to verify with a key that is parsed already).
+    pub(crate) const fn verifies_cheaply(self) -> bool {
+        match self {
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => true,
+            Self::P256 | Self::P384 | Self::Ed25519 => false,
+        }
+    }
+
     fn verification(self) -> &'static dyn VerificationAlgorithm {
         match self {
             Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => &signature::RSA_PKCS1_2048_8192_SHA256,
@@ -122,7 +131,6 @@ pub enum KeyError {
 pub struct SigningKey {
     algorithm: SigningAlgorithm,
     spki: Vec<u8>,
-    /// Parsed once: parsing is a third of the cost of a P-256 verification.
     public: ParsedPublicKey,
     holder: Holder,
 }

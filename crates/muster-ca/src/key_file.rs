@@ -127,11 +127,10 @@ pub(crate) fn decrypt(text: &str, passphrase: &Passphrase) -> Result<SigningKey,
         return Err(KeyFileError::NotAKeyFile);
     }
     let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| {
-        match error.kind() {
-            // Well-formed but with another algorithm.
-            der::ErrorKind::OidUnknown { .. } | der::ErrorKind::Value { .. } => KeyFileError::Encryption,
-            _ => KeyFileError::NotAKeyFile,
-        }
+        // Well-formed, with an algorithm that is not known here.
+        let unknown =
+            matches!(error.kind(), der::ErrorKind::OidUnknown { .. } | der::ErrorKind::Value { .. });
+        if unknown { KeyFileError::Encryption } else { KeyFileError::NotAKeyFile }
     })?;
     let plain = info.decrypt(passphrase.0.as_bytes()).map_err(|_| KeyFileError::Passphrase)?;
     Ok(SigningKey::from_pkcs8(plain.as_bytes())?)

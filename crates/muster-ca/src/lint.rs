@@ -15,7 +15,7 @@ use const_oid::db::rfc5280::{
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::asn1::{Any, AnyRef, OctetStringRef, Utf8StringRef};
-use der::{Decode, Tag, Tagged};
+use der::{Decode, Encode, Tag, Tagged};
 use muster_core::names::AltName;
 use muster_core::policy::CertificateContents;
 use muster_core::request::KeyAlgorithm;
@@ -156,13 +156,22 @@ fn check_subject(contents: &CertificateContents, tbs: &TbsCertificate) -> Checke
             rdn.len() == 1
                 && rdn.iter().all(|found| {
                     found.oid.as_bytes() == syntax.oid
-                        && found.value.tag().number().value() == u32::from(syntax.tag)
+                        && string_tag(syntax.tag) == Some(found.value.tag())
                         && found.value.value() == value.as_bytes()
                 })
         });
         ensure(same, Finding::Subject)?;
     }
     ensure(found.next().is_none(), Finding::Subject)
+}
+
+const fn string_tag(octet: u8) -> Option<Tag> {
+    match octet {
+        0x0c => Some(Tag::Utf8String),
+        0x13 => Some(Tag::PrintableString),
+        0x16 => Some(Tag::Ia5String),
+        _ => None,
+    }
 }
 
 fn check_key_kind(contents: &CertificateContents, tbs: &TbsCertificate) -> Checked {
@@ -257,7 +266,11 @@ fn value_is_right(
             let public_key = tbs.subject_public_key_info().subject_public_key.as_bytes()?;
             SubjectKeyIdentifier::from_der(value).ok()?.0.as_bytes() == extensions::key_identifier(public_key)
         }
-        ID_CE_KEY_USAGE => usage_is(&KeyUsage::from_der(value).ok()?, &contents.usage),
+        ID_CE_KEY_USAGE => {
+            let found = KeyUsage::from_der(value).ok()?;
+            // A list of named bits has no trailing zero bits in DER (X.690 11.2.2), which the decoder lets pass.
+            usage_is(&found, &contents.usage) && found.to_der().ok()? == value
+        }
         ID_CE_EXT_KEY_USAGE => purposes_are(value, &contents.eku)?,
         TEMPLATE => template_is(value, &contents.template)?,
         APPLICATION_POLICIES => policies_are(value, &contents.eku)?,

@@ -6,7 +6,7 @@ use muster_core::issuance::Issuer;
 use muster_core::revocation::Reason;
 use muster_core::{RequestId, Serial};
 
-use crate::support::{NOW, ca, contents, file, openssl, serial};
+use crate::support::{NOW, ca_in_memory, ca_with_certificate, contents, file, openssl, serial};
 
 fn numbered(number: u32) -> Serial {
     Serial::compose(RequestId::new(number).unwrap(), [number.to_be_bytes()[3]; 15])
@@ -15,7 +15,7 @@ fn numbered(number: u32) -> Serial {
 #[test]
 fn every_algorithm_makes_lists_that_openssl_accepts() {
     for algorithm in SigningAlgorithm::ALL {
-        let (directory, authority) = ca(algorithm);
+        let (directory, authority) = ca_with_certificate(algorithm);
         let root = directory.path().join(CERTIFICATE_FILE).display().to_string();
         let revoked =
             Reason::ALL.into_iter().zip(1..).map(|(reason, n)| (numbered(n), NOW.plus(-60), reason));
@@ -47,7 +47,7 @@ fn every_algorithm_makes_lists_that_openssl_accepts() {
 
 #[test]
 fn openssl_refuses_a_revoked_certificate_and_no_other() {
-    let (directory, authority) = ca(SigningAlgorithm::P256);
+    let (directory, authority) = ca_with_certificate(SigningAlgorithm::P256);
     let contents = contents();
     let (bad, good) = (serial(1), serial(2));
     let root = directory.path().join(CERTIFICATE_FILE).display().to_string();
@@ -74,7 +74,7 @@ fn openssl_refuses_a_revoked_certificate_and_no_other() {
 
 #[test]
 fn empty_list_has_no_entries_element() {
-    let (directory, authority) = ca(SigningAlgorithm::P256);
+    let (directory, authority) = ca_with_certificate(SigningAlgorithm::P256);
     let crl = authority.revocation_list(0, NOW, NOW.plus(1), []).unwrap();
     let path = file(directory.path(), "ca.crl", &crl);
     let text = openssl(&["crl", "-inform", "DER", "-in", &path, "-noout", "-text"]);
@@ -85,7 +85,7 @@ fn empty_list_has_no_entries_element() {
 
 #[test]
 fn entries_that_disappear_are_found() {
-    let (_directory, authority) = ca(SigningAlgorithm::P256);
+    let authority = ca_in_memory();
     let list = |number, range: std::ops::Range<u32>| {
         let revoked = range.rev().map(|n| (numbered(n), NOW, Reason::Superseded));
         authority.revocation_list(number, NOW, NOW.plus(1), revoked).unwrap()
@@ -101,7 +101,7 @@ fn entries_that_disappear_are_found() {
 
 #[test]
 fn lists_that_contradict_themselves_are_not_made() {
-    let (_directory, authority) = ca(SigningAlgorithm::P256);
+    let authority = ca_in_memory();
     let twice = [(numbered(1), NOW, Reason::Superseded), (numbered(1), NOW, Reason::KeyCompromise)];
     assert_eq!(authority.revocation_list(1, NOW, NOW.plus(1), twice), Err(CrlError::Twice(numbered(1))));
     assert_eq!(
@@ -112,7 +112,7 @@ fn lists_that_contradict_themselves_are_not_made() {
 
 #[test]
 fn other_octets_are_not_a_list() {
-    let (_directory, authority) = ca(SigningAlgorithm::P256);
+    let authority = ca_in_memory();
     let crl =
         authority.revocation_list(1, NOW, NOW.plus(1), [(numbered(1), NOW, Reason::Superseded)]).unwrap();
     for octets in [

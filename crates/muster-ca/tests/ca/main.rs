@@ -2,7 +2,7 @@
 //! the reason given.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::string_slice,
     clippy::indexing_slicing,
     reason = "a test stops at the first surprise"
 )]
@@ -12,7 +12,7 @@ mod keys;
 mod lints;
 mod lists;
 mod properties;
+mod responses;
 mod roots;
 mod service;
-mod speed;
 mod support;

@@ -8,7 +8,7 @@ use muster_core::names::AltName;
 use muster_core::{Oid, Refusal};
 use x509_cert::Certificate;
 
-use crate::support::{NOW, ca, file, openssl, serial};
+use crate::support::{NOW, ca_in_memory, ca_with_certificate, file, openssl, serial};
 
 fn template() -> Oid {
     "1.3.6.1.4.1.99999.7".parse().unwrap()
@@ -20,7 +20,7 @@ fn dns(name: &str) -> AltName {
 
 #[test]
 fn certificate_serves_tls_for_its_names_and_nothing_else() {
-    let (directory, authority) = ca(SigningAlgorithm::P256);
+    let (directory, authority) = ca_with_certificate(SigningAlgorithm::P256);
     let names = [dns("ces.lab.example"), dns("localhost"), AltName::Ip("127.0.0.1".parse().unwrap())];
     let (approved, key) = server_certificate::approve(&authority, &names, template(), NOW).unwrap();
     let contents = approved.contents().clone();
@@ -59,7 +59,7 @@ fn certificate_serves_tls_for_its_names_and_nothing_else() {
 
 #[test]
 fn names_that_are_not_of_hosts_are_refused() {
-    let (_directory, authority) = ca(SigningAlgorithm::P256);
+    let authority = ca_in_memory();
     for name in [
         AltName::Upn("administrator@lab.example".to_owned()),
         AltName::Email("a@lab.example".to_owned()),
@@ -78,7 +78,7 @@ fn names_that_are_not_of_hosts_are_refused() {
 
 #[test]
 fn certificate_ends_with_the_ca() {
-    let (_directory, authority) = ca(SigningAlgorithm::P256);
+    let authority = ca_in_memory();
     let end = authority.not_after();
     let names = [dns("ces.lab.example")];
     let (approved, _) =

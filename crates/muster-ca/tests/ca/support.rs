@@ -6,6 +6,7 @@ use std::process::Command;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use der::pem::{self, LineEnding};
 use muster_ca::{
     Addresses, Authority, CERTIFICATE_FILE, KEY_FILE, Passphrase, RootParameters, SigningAlgorithm,
 };
@@ -47,6 +48,20 @@ pub(crate) fn ca(algorithm: SigningAlgorithm) -> (TempDir, Authority) {
     let authority =
         Authority::create(&parameters, addresses(), directory.path(), &passphrase(), NOW).unwrap();
     (directory, authority)
+}
+
+/// A fresh root without a key file; its certificate alone is in the directory.
+pub(crate) fn ca_with_certificate(algorithm: SigningAlgorithm) -> (TempDir, Authority) {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::in_memory(&parameters(algorithm), addresses(), NOW).unwrap();
+    let pem = pem::encode_string("CERTIFICATE", LineEnding::LF, authority.certificate()).unwrap();
+    file(directory.path(), CERTIFICATE_FILE, pem.as_bytes());
+    (directory, authority)
+}
+
+/// A fresh root without files.
+pub(crate) fn ca_in_memory() -> Authority {
+    Authority::in_memory(&parameters(SigningAlgorithm::P256), addresses(), NOW).unwrap()
 }
 
 pub(crate) fn spki() -> Vec<u8> {
