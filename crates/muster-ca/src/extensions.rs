@@ -8,7 +8,6 @@ use const_oid::db::rfc5280::{
 };
 use muster_core::Oid;
 use muster_core::identity::Sid;
-
 use muster_core::template::KeyUsage;
 
 use crate::encode::{BIT_STRING, BOOLEAN, Der, OCTET_STRING, OID, context, context_constructed};
