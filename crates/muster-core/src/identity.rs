@@ -80,15 +80,32 @@ impl Sid {
     }
 }
 
-impl TryFrom<String> for Sid {
-    type Error = NameError;
+/// The text is not a security identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a security identifier such as S-1-5-21-1004336348-1177238915-682003330-1104")]
+pub struct SidError(String);
 
-    fn try_from(text: String) -> Result<Self, NameError> {
-        let well_formed = text.strip_prefix("S-1-").is_some_and(|rest| {
-            rest.split('-').count() <= 16
-                && rest.split('-').all(|arc| !arc.is_empty() && arc.parse::<u64>().is_ok())
-        });
-        if well_formed { Ok(Self(text)) } else { Err(NameError(text.chars().take(64).collect())) }
+impl TryFrom<String> for Sid {
+    type Error = SidError;
+
+    /// Reads `S-1-`, the authority below 2^48, and 1 to 15 numbers below 2^32 (MS-DTYP 2.4.2.1), all in the one way to
+    /// write them: identifiers are compared as text.
+    fn try_from(text: String) -> Result<Self, SidError> {
+        let canonical = |arc: &str| {
+            let digits = !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit());
+            (digits && (arc == "0" || !arc.starts_with('0'))).then(|| arc.parse::<u64>().ok()).flatten()
+        };
+        let arcs: Option<Vec<u64>> =
+            text.strip_prefix("S-1-").and_then(|rest| rest.split('-').take(17).map(canonical).collect());
+        let well_formed = match arcs.as_deref() {
+            Some([authority, rest @ ..]) => {
+                *authority < 1 << 48
+                    && (1..=15).contains(&rest.len())
+                    && rest.iter().all(|arc| u32::try_from(*arc).is_ok())
+            }
+            Some([]) | None => false,
+        };
+        if well_formed { Ok(Self(text)) } else { Err(SidError(text.chars().take(64).collect())) }
     }
 }
 
@@ -216,7 +233,19 @@ mod tests {
     #[test]
     fn security_identifiers_are_checked() {
         assert!(Sid::try_from("S-1-5-21-1-2-3-1104".to_owned()).is_ok());
-        for text in ["", "S-1-", "S-2-5", "S-1-5-x", "S-1-5--1"] {
+        for text in [
+            "",
+            "S-1-",
+            "S-1-5",
+            "S-2-5-18",
+            "S-1-5-x",
+            "S-1-5--1",
+            "S-1-5-+21",
+            "S-1-5-021",
+            "S-1-5-4294967296",
+            "S-1-281474976710656-1",
+            &format!("S-1-5{}", "-1".repeat(16)),
+        ] {
             assert!(Sid::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

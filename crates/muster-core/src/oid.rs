@@ -24,7 +24,7 @@ impl Oid {
         &self.0
     }
 
-    /// This identifier with further arcs.
+    /// This identifier with further arcs. To be used with few: the bound of 128 characters is not checked again.
     #[must_use]
     pub fn child(&self, arcs: &[u32]) -> Self {
         arcs.iter().fold(self.clone(), |oid, arc| Self(format!("{}.{arc}", oid.0)))
@@ -44,8 +44,11 @@ impl FromStr for Oid {
             })
             .collect();
         match arcs.as_deref() {
+            // The first two arcs are one number on the wire, first * 40 + second (X.690 8.19.4), which has the same
+            // bound.
             Some([first, second, ..])
-                if text.len() <= 128 && *first <= 2 && (*first == 2 || *second < 40) =>
+                if text.len() <= 128
+                    && (*first < 2 && *second < 40 || *first == 2 && *second <= u32::MAX - 80) =>
             {
                 Ok(Self(text.to_owned()))
             }
@@ -80,7 +83,19 @@ mod tests {
 
     #[test]
     fn malformed_identifiers_are_refused() {
-        for text in ["", "1", "1.", "3.1", "1.40", "1.2.x", "1.02", "1.2.4294967296", "1..2", "1.2.-3"] {
+        for text in [
+            "",
+            "1",
+            "1.",
+            "3.1",
+            "1.40",
+            "1.2.x",
+            "1.02",
+            "1.2.4294967296",
+            "2.4294967216",
+            "1..2",
+            "1.2.-3",
+        ] {
             assert!(text.parse::<Oid>().is_err(), "{text}");
         }
         for text in ["1.2", "2.999", "1.3.6.1.4.1.311.21.8.4294967295"] {

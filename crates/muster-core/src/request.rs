@@ -113,6 +113,8 @@ impl std::str::FromStr for Serial {
         let bytes: Option<Vec<u8>> = digits.map(|d| {
             d.chunks(2).map(|pair| pair.iter().fold(0u8, |acc, digit| acc.wrapping_shl(4) | digit)).collect()
         });
+        // A digit lost in copying must not become another certificate's number.
+        let bytes = bytes.filter(|_| text.bytes().filter(|b| *b != b':').count() == 40);
         bytes.as_deref().and_then(Self::from_bytes).ok_or(NotASerial)
     }
 }
@@ -262,5 +264,8 @@ mod tests {
         zero[0] = 0x4d;
         assert_eq!(Serial::from_bytes(&zero), None);
         assert_eq!("4d".parse::<Serial>(), Err(NotASerial));
+        let full = format!("4d01020304{}", "0a".repeat(15));
+        assert!(full.parse::<Serial>().is_ok());
+        assert_eq!(full.strip_suffix('a').unwrap().parse::<Serial>(), Err(NotASerial), "one digit lost");
     }
 }
