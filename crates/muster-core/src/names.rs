@@ -125,22 +125,97 @@ pub fn is_host_name(name: &str, wildcard: bool) -> bool {
         && rest.rsplit('.').next().is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether `address` is a plain ASCII mailbox `local@host`.
+/// Whether `address` is a plain ASCII mailbox `local@host` of at most 254 characters (RFC 5321 4.1.2, without quoted
+/// strings and address literals).
 #[must_use]
 pub fn is_email(address: &str) -> bool {
-    let local_ok = |b: u8| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b);
-    address.split_once('@').is_some_and(|(local, host)| {
-        (1..=64).contains(&local.len())
-            && local.bytes().all(local_ok)
-            && is_host_name(&host.to_ascii_lowercase(), false)
-    })
+    let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b);
+    address.len() <= 254
+        && address.split_once('@').is_some_and(|(local, host)| {
+            (1..=64).contains(&local.len())
+                && local.split('.').all(|part| !part.is_empty() && part.bytes().all(atom))
+                && is_host_name(&host.to_ascii_lowercase(), false)
+        })
 }
 
-/// Whether `text` may stand in a subject: 1 to 64 characters, none of them a control character.
+/// Whether `text` may be a user principal name: `name@suffix` in printable ASCII, at most 254 characters.
+///
+/// Not all that a directory allows: letters that look alike have been used to log in as somebody else.
+#[must_use]
+pub fn is_upn(text: &str) -> bool {
+    text.len() <= 254
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && text
+            .split_once('@')
+            .is_some_and(|(name, suffix)| !name.is_empty() && !suffix.is_empty() && !suffix.contains('@'))
+}
+
+/// Whether `text` may stand in a subject: 1 to 64 characters that can be seen, no space at either end.
 #[must_use]
 pub fn is_subject_text(text: &str) -> bool {
-    let count = text.chars().count();
-    (1..=64).contains(&count) && !text.chars().any(char::is_control) && text.trim() == text
+    text.len() <= 256
+        && (1..=64).contains(&text.chars().count())
+        && !text.chars().any(|c| c.is_control() || is_invisible(c))
+        && text.trim() == text
+}
+
+/// Whether `text` may be the value of `attribute`: [`is_subject_text`], and for some attributes less (RFC 5280
+/// appendix A).
+#[must_use]
+pub fn is_attribute_value(attribute: NameAttribute, text: &str) -> bool {
+    let printable = |b: u8| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b);
+    is_subject_text(text)
+        && match attribute {
+            NameAttribute::Country => text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()),
+            NameAttribute::SerialNumber => text.bytes().all(printable),
+            NameAttribute::DomainComponent => {
+                text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            }
+            NameAttribute::Email => is_email(text),
+            NameAttribute::CommonName
+            | NameAttribute::Organization
+            | NameAttribute::OrganizationalUnit
+            | NameAttribute::Locality
+            | NameAttribute::State => true,
+        }
+}
+
+/// Characters that change how a name looks without being seen: separators of lines, joiners, marks that turn the
+/// direction of writing, tags (Unicode categories Cf, Zl, Zp and the fillers).
+pub(crate) const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{ffff}'
+            | '\u{e000}'..='\u{f8ff}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}'
+    )
+}
+
+/// For sentences that quote what somebody wrote: not more than a line of it, and nothing that would not be seen.
+pub(crate) fn shorten(text: &str) -> String {
+    let visible = |c: char| if c.is_control() || is_invisible(c) { '?' } else { c };
+    let mut shown: String = text.chars().take(72).map(visible).collect();
+    if text.chars().nth(72).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@
 
 use crate::template::{Grantee, SubjectSource, Template, eku};
 
-/// Purposes with which a certificate can authenticate its holder to a directory.
-const AUTHENTICATION: [&str; 4] =
-    [eku::CLIENT_AUTHENTICATION, eku::SMARTCARD_LOGON, eku::PKINIT_CLIENT, eku::ANY];
+/// Purposes with which a certificate can authenticate its holder to a directory. Any purpose is refused before.
+const AUTHENTICATION: [&str; 3] = [eku::CLIENT_AUTHENTICATION, eku::SMARTCARD_LOGON, eku::PKINIT_CLIENT];
 
 /// A dangerous combination.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +26,9 @@ pub enum Risk {
          enrolling for others is not supported yet, so remove 1.3.6.1.4.1.311.20.2.1 from eku"
     )]
     EnrollmentAgent(String),
-    /// The certificate would speak for the CA or the KDC.
+    /// The certificate would speak for the CA, the KDC or an authority of another kind.
     #[error(
-        "template '{template}' has the purpose {purpose}, which only the CA itself may hold: remove {oid} from eku"
+        "template '{template}' has the purpose {purpose}, which no template may give: remove {oid} from eku"
     )]
     CaPurpose {
         /// The template.
@@ -39,10 +38,10 @@ pub enum Risk {
         /// The purpose's identifier.
         oid: &'static str,
     },
-    /// The requester chooses any server name.
+    /// The requester chooses server names or addresses that are not its own.
     #[error(
         "template '{template}' lets its enrollees choose server names beyond their own ('{pattern}', ESC17): \
-         use allow_dns = [\"own\"], or set issuance.approval = true"
+         remove the rule, or set issuance.approval = true"
     )]
     ChosenServerName {
         /// The template.
@@ -56,6 +55,12 @@ pub enum Risk {
          grant enroll to a group or to accounts"
     )]
     OpenToAll(String),
+    /// An officer approves names once, and a renewal asks for others.
+    #[error(
+        "template '{0}' takes names from the request but renews without approval, so that an approved name can be \
+         swapped for another (ESC1): set issuance.renewal_without_approval = false"
+    )]
+    UnseenRenewal(String),
 }
 
 /// Looks for the combinations above.
@@ -64,7 +69,8 @@ pub enum Risk {
 /// The first danger found.
 pub fn check(template: &Template) -> Result<(), Risk> {
     let name = || template.name.clone();
-    if template.has_eku(eku::ANY) || template.eku.is_empty() {
+    let any_purpose = template.has_eku(eku::ANY) || template.has_eku(eku::ANY_APPLICATION_POLICY);
+    if any_purpose || template.eku.is_empty() {
         return Err(Risk::AnyPurpose(name()));
     }
     if template.has_eku(eku::ENROLLMENT_AGENT) {
@@ -75,6 +81,8 @@ pub fn check(template: &Template) -> Result<(), Risk> {
         (eku::CA_EXCHANGE, "CA exchange"),
         (eku::KDC_AUTHENTICATION, "KDC authentication"),
         (eku::TIME_STAMPING, "time stamping"),
+        (eku::KEY_RECOVERY_AGENT, "key recovery agent"),
+        (eku::QUALIFIED_SUBORDINATION, "qualified subordination"),
     ] {
         if template.has_eku(oid) {
             return Err(Risk::CaPurpose { template: name(), purpose, oid });
@@ -82,13 +90,24 @@ pub fn check(template: &Template) -> Result<(), Risk> {
     }
     match template.subject.source {
         SubjectSource::Identity => Ok(()),
+        SubjectSource::Request
+            if template.issuance.approval && template.issuance.renewal_without_approval =>
+        {
+            Err(Risk::UnseenRenewal(name()))
+        }
         SubjectSource::Request if template.issuance.approval => Ok(()),
         SubjectSource::Request => {
             if AUTHENTICATION.iter().any(|oid| template.has_eku(oid)) {
                 return Err(Risk::ChosenLogonName(name()));
             }
             if template.has_eku(eku::SERVER_AUTHENTICATION)
-                && let Some(pattern) = template.subject.allow_dns.iter().find(|p| p.as_str() != "own")
+                && let Some(pattern) = template
+                    .subject
+                    .allow_dns
+                    .iter()
+                    .filter(|p| *p != "own")
+                    .chain(&template.subject.allow_ip)
+                    .next()
             {
                 return Err(Risk::ChosenServerName { template: name(), pattern: pattern.clone() });
             }

@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{AccountName, Principal, PrincipalKind};
-use crate::names::{self, NameAttribute};
+use crate::names::NameAttribute;
 use crate::oid::Oid;
 use crate::request::KeyAlgorithm;
+use crate::time::UnixTime;
+
+mod check;
 
 /// Extended key usages that templates name by word (RFC 5280 4.2.1.12 and Microsoft's).
 pub mod eku {
@@ -40,6 +43,12 @@ pub mod eku {
     pub const CA_EXCHANGE: &str = "1.3.6.1.4.1.311.21.5";
     /// Any purpose.
     pub const ANY: &str = "2.5.29.37.0";
+    /// Any purpose, as an application policy of Windows.
+    pub const ANY_APPLICATION_POLICY: &str = "1.3.6.1.4.1.311.10.12.1";
+    /// Key recovery agent.
+    pub const KEY_RECOVERY_AGENT: &str = "1.3.6.1.4.1.311.21.6";
+    /// Qualified subordination: signs requests of other CAs.
+    pub const QUALIFIED_SUBORDINATION: &str = "1.3.6.1.4.1.311.10.3.10";
     /// Encrypting file system.
     pub const FILE_ENCRYPTION: &str = "1.3.6.1.4.1.311.10.3.4";
 }
@@ -60,6 +69,21 @@ pub enum KeyUsage {
     KeyAgreement,
 }
 
+impl KeyUsage {
+    /// Whether keys of this kind can do it: encipherment needs RSA, agreement needs a curve that agrees
+    /// (RFC 3279 2.3.1, RFC 5480 3, RFC 8410 5).
+    #[must_use]
+    pub const fn fits(self, algorithm: KeyAlgorithm) -> bool {
+        match self {
+            Self::DigitalSignature | Self::NonRepudiation => true,
+            Self::KeyEncipherment | Self::DataEncipherment => matches!(algorithm, KeyAlgorithm::Rsa),
+            Self::KeyAgreement => {
+                matches!(algorithm, KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521)
+            }
+        }
+    }
+}
+
 /// Where subject and alternative names come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,7 +98,7 @@ pub enum SubjectSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommonNameFrom {
-    /// The account's common name, or its name.
+    /// The account's common name; the account's name if there is none that can stand in a subject.
     CommonName,
     /// The account's first host name.
     DnsName,
@@ -116,7 +140,8 @@ pub struct SubjectRules {
     /// Source `request`: IP addresses that may be asked for, as addresses or prefixes (`10.1.0.0/16`).
     #[serde(default)]
     pub allow_ip: Vec<String>,
-    /// Source `request`: subject attributes besides the common name that are copied.
+    /// Source `request`: subject attributes besides the common name that are copied; `email` only if it is the
+    /// account's own.
     #[serde(default)]
     pub allow_attributes: BTreeSet<NameAttribute>,
     /// Subject attributes that every certificate carries, most significant first, such as
@@ -159,6 +184,14 @@ pub struct ValidityRules {
     pub renew_before_days: u32,
 }
 
+impl ValidityRules {
+    /// The last second of a certificate that is issued at `now`.
+    #[must_use]
+    pub fn end(&self, now: UnixTime) -> UnixTime {
+        now.plus(i64::from(self.days) * 86_400 - 1)
+    }
+}
+
 /// What has to happen before a certificate is issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +199,7 @@ pub struct IssuanceRules {
     /// An officer has to approve a first enrollment.
     #[serde(default)]
     pub approval: bool,
-    /// A renewal needs no new approval.
+    /// A renewal needs no new approval; only with names from the identity.
     #[serde(default)]
     pub renewal_without_approval: bool,
     /// Signatures of enrollment agents that a request must carry.
@@ -334,92 +367,6 @@ impl Template {
         toml::to_string_pretty(self).map_err(|e| TemplateError::Syntax(e.to_string()))
     }
 
-    /// Checks every value, then the combinations that are known to be attacked.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn check(&self) -> Result<(), TemplateError> {
-        let wrong = |key: &'static str, problem: &str| {
-            Err(TemplateError::Value { template: self.name.clone(), key, problem: problem.to_owned() })
-        };
-        let name_ok = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(name_ok) {
-            return wrong("name", "must be 1 to 64 letters, digits, '_' or '-'");
-        }
-        if ["ca", "subca", "crossca"].iter().any(|n| self.name.eq_ignore_ascii_case(n)) {
-            return wrong("name", "must not be CA, SubCA or CrossCA: Windows gives these names a meaning");
-        }
-        if self.display_name.trim().is_empty() || self.display_name.chars().count() > 128 {
-            return wrong("display_name", "must have 1 to 128 characters");
-        }
-        if self.eku.is_empty() {
-            return wrong(
-                "eku",
-                "must name at least one purpose: a certificate without one is good for any (ESC2)",
-            );
-        }
-        if self.key.algorithms.is_empty() {
-            return wrong("key.algorithms", "must name at least one of rsa, p256, p384, p521, ed25519");
-        }
-        if self.key.usage.is_empty() {
-            return wrong("key.usage", "must name at least one usage, such as digital_signature");
-        }
-        if !matches!(self.key.minimum_rsa_bits, 2048 | 3072 | 4096) {
-            return wrong("key.minimum_rsa_bits", "must be 2048, 3072 or 4096");
-        }
-        if !(1..=3_650).contains(&self.validity.days) {
-            return wrong("validity.days", "must be 1 to 3650");
-        }
-        if self.validity.renew_before_days == 0 || self.validity.renew_before_days >= self.validity.days {
-            return wrong("validity.renew_before_days", "must be at least 1 and less than validity.days");
-        }
-        if self.issuance.signatures > 0 {
-            return wrong(
-                "issuance.signatures",
-                "must be 0: signatures of enrollment agents are not supported yet",
-            );
-        }
-        if self.major == 0 {
-            return wrong("major", "must be at least 1");
-        }
-        self.check_names()?;
-        crate::risk::check(self)?;
-        Ok(())
-    }
-
-    fn check_names(&self) -> Result<(), TemplateError> {
-        let wrong = |key: &'static str, problem: String| {
-            Err(TemplateError::Value { template: self.name.clone(), key, problem })
-        };
-        for pattern in &self.subject.allow_dns {
-            let host = pattern.strip_prefix('.').unwrap_or(pattern);
-            if pattern != "own" && !names::is_host_name(host, !pattern.starts_with('.')) {
-                return wrong(
-                    "subject.allow_dns",
-                    format!(
-                        "does not understand '{pattern}': write own, host.example, .lab.example or *.lab.example"
-                    ),
-                );
-            }
-        }
-        for prefix in &self.subject.allow_ip {
-            if IpPrefix::parse(prefix).is_none() {
-                return wrong(
-                    "subject.allow_ip",
-                    format!(
-                        "does not understand '{prefix}': write an address or a prefix such as 10.1.0.0/16"
-                    ),
-                );
-            }
-        }
-        for (_, value) in &self.subject.fixed {
-            if !names::is_subject_text(value) {
-                return wrong("subject.fixed", format!("cannot use '{value}': 1 to 64 printable characters"));
-            }
-        }
-        Ok(())
-    }
-
     /// What `principal` may do. The kind of the account must fit as well: a template for computers is not for users.
     #[must_use]
     pub fn permission(&self, principal: &Principal) -> Permission {
@@ -446,6 +393,7 @@ pub(crate) struct IpPrefix {
 impl IpPrefix {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
+            Some((_, bits)) if !bits.bytes().all(|b| b.is_ascii_digit()) => return None,
             Some((address, bits)) => (address.parse().ok()?, Some(bits.parse::<u32>().ok()?)),
             None => (text.parse().ok()?, None),
         };
