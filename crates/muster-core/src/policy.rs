@@ -3,12 +3,14 @@
 //! The order of the checks follows MS-WCCE 3.2.2.6.2.1; where the specification would allow what is known today as
 //! an attack, the stricter rule is in docs/divergences.md.
 
+mod subject;
+
 use crate::identity::{AccountName, Method, Principal, Sid};
-use crate::names::{self, AltName, NameAttribute, SubjectName};
+use crate::names::{self, AltName, SubjectName};
 use crate::oid::Oid;
 use crate::refusal::Refusal;
-use crate::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedNames, RequestedTemplate, Submission};
-use crate::template::{AltNameFrom, CommonNameFrom, IpPrefix, KeyUsage, SubjectSource, Template, eku};
+use crate::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedTemplate, Submission};
+use crate::template::{KeyUsage, SubjectSource, Template, eku};
 use crate::time::UnixTime;
 
 /// Certificates begin this many seconds before they are issued, for clients whose clocks are slow.
@@ -89,6 +91,31 @@ pub struct CertificateContents {
 
 /// A request that policy allows, for one key and one set of contents. Made in this module alone; consumed by
 /// [`crate::issuance::prepare`].
+///
+/// Nobody else can make one, or make two out of one:
+///
+/// ```compile_fail,E0451
+/// # use muster_core::identity::AccountName;
+/// # use muster_core::policy::{Approved, CertificateContents};
+/// fn by_hand(contents: CertificateContents, requester: AccountName) -> Approved {
+///     Approved { contents, requester }
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use muster_core::policy::Approved;
+/// fn copy(approved: &Approved) -> Approved {
+///     Approved::clone(approved)
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// # use muster_core::names::SubjectName;
+/// # use muster_core::policy::Approved;
+/// fn rename(approved: &mut Approved) {
+///     approved.contents.subject = SubjectName::common_name("administrator");
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Approved {
     contents: CertificateContents,
@@ -122,7 +149,8 @@ pub enum Decision {
 
 /// Finds the one template that a request names and that `principal` may enroll for.
 ///
-/// `catalog` are the templates that this CA offers.
+/// `catalog` are the templates that this CA offers. Templates that `principal` may not enroll for are treated as if
+/// they were not there, so that no mixture of names tells which of them exist.
 ///
 /// # Errors
 /// [`Refusal::NoTemplate`], [`Refusal::TemplateConflict`], [`Refusal::TemplateDenied`] (unknown and forbidden look
@@ -132,26 +160,19 @@ pub fn authorize<'t>(
     catalog: &'t [Template],
     requested: &RequestedTemplate,
 ) -> Result<&'t Template, Refusal> {
-    let by_name =
-        requested.names.iter().map(|name| catalog.iter().find(|t| t.name.eq_ignore_ascii_case(name)));
-    let by_oid =
-        requested.identifiers.iter().map(|(oid, ..)| catalog.iter().find(|t| t.oid.as_ref() == Some(oid)));
-    let mut chosen: Option<&Template> = None;
-    let mut named = false;
-    for candidate in by_name.chain(by_oid) {
-        named = true;
-        let candidate = candidate.ok_or(Refusal::TemplateDenied)?;
-        match chosen {
-            Some(template) if template.name != candidate.name => return Err(Refusal::TemplateConflict),
-            Some(_) => {}
-            None => chosen = Some(candidate),
-        }
-    }
-    let Some(template) = chosen else {
-        return Err(if named { Refusal::TemplateDenied } else { Refusal::NoTemplate });
+    let find = |named: &dyn Fn(&Template) -> bool| {
+        catalog.iter().find(|template| named(template)).filter(|t| t.permission(principal).enroll)
     };
-    if !template.permission(principal).enroll {
-        return Err(Refusal::TemplateDenied);
+    let by_name = requested.names.iter().map(|name| find(&|t| t.name.eq_ignore_ascii_case(name)));
+    let by_oid = requested.identifiers.iter().map(|(oid, ..)| find(&|t| t.oid.as_ref() == Some(oid)));
+    let candidates: Vec<Option<&Template>> = by_name.chain(by_oid).collect();
+    let template = match candidates.iter().flatten().next() {
+        None if candidates.is_empty() => return Err(Refusal::NoTemplate),
+        None => return Err(Refusal::TemplateDenied),
+        Some(template) => *template,
+    };
+    if candidates.iter().any(|other| !other.is_some_and(|other| std::ptr::eq(other, template))) {
+        return Err(Refusal::TemplateConflict);
     }
     for (_, major, minor) in &requested.identifiers {
         let newer = major.is_some_and(|m| m > template.major)
@@ -163,7 +184,12 @@ pub fn authorize<'t>(
     Ok(template)
 }
 
-/// Decides a request of `principal` for `template`, which [`authorize`] returned.
+/// Decides a request of `principal` for `template`, which [`authorize`] returned; the permission is looked at again.
+///
+/// A certificate never outlives the CA: its end is moved to the end of the CA certificate where that comes first
+/// (MS-WCCE 3.2.2.6.2.1.4.5.9), unless so little is left that clients would renew at once and for ever
+/// ([`Refusal::CaExpiring`]). That a template fits the CA is asked when it is published:
+/// [`Template::check_lifetime`].
 #[must_use]
 pub fn decide(
     principal: &Principal,
@@ -174,7 +200,11 @@ pub fn decide(
     match examine(principal, template, submission, circumstances) {
         Err(refusal) => Decision::Deny(refusal),
         Ok((renewal, contents)) => {
-            let waived = renewal && template.issuance.renewal_without_approval;
+            // With names from the request, an approved name could be swapped for another. [`crate::risk`] refuses such
+            // a template; one that was stored by other means is approved each time.
+            let waived = renewal
+                && template.issuance.renewal_without_approval
+                && template.subject.source == SubjectSource::Identity;
             let needed = template.issuance.approval && !waived;
             match circumstances.approval {
                 Approval::NotGiven if needed => Decision::Pend,
@@ -218,7 +248,7 @@ pub fn approve_own_service(
             AltName::Email(_) | AltName::Uri(_) | AltName::Upn(_) => false,
         };
         if !allowed {
-            return Err(Refusal::NameNotAllowed(shorten(&name.to_string())));
+            return Err(Refusal::NameNotAllowed(names::shorten(&name.to_string())));
         }
     }
     let common_name = match names.first().ok_or(Refusal::NameMissing)? {
@@ -298,6 +328,9 @@ fn examine(
     submission: &Submission,
     circumstances: &Circumstances<'_>,
 ) -> Result<(bool, CertificateContents), Refusal> {
+    if !template.permission(principal).enroll {
+        return Err(Refusal::TemplateDenied);
+    }
     let renewal = match &submission.form {
         RequestForm::Pkcs10 | RequestForm::CmcFull if circumstances.renewal_only => {
             return Err(Refusal::RenewalOnly);
@@ -318,12 +351,12 @@ fn examine(
         return Err(Refusal::SidInRequest);
     }
     let (subject, alternatives) = match template.subject.source {
-        SubjectSource::Identity => names_of_identity(principal, template)?,
-        SubjectSource::Request => names_of_request(principal, template, &submission.names)?,
+        SubjectSource::Identity => subject::of_identity(principal, template)?,
+        SubjectSource::Request => subject::of_request(principal, template, &submission.names)?,
     };
     let not_before = circumstances.now.plus(-BACKDATE_SECONDS);
-    let not_after = circumstances.now.plus(i64::from(template.validity.days) * 86_400 - 1);
-    if not_after > circumstances.ca_not_after {
+    let not_after = template.validity.end(circumstances.now).min(circumstances.ca_not_after);
+    if not_after <= circumstances.now.plus(i64::from(template.validity.renew_before_days) * 86_400) {
         return Err(Refusal::CaExpiring(circumstances.ca_not_after));
     }
     // A template in the catalog always has an identifier: the store gives it one when it is added.
@@ -337,7 +370,7 @@ fn examine(
             not_after,
             spki: submission.key.spki.clone(),
             key_algorithm: submission.key.algorithm,
-            usage: usage_for(template, submission.key.algorithm),
+            usage: template.key.usage.iter().copied().filter(|u| u.fits(submission.key.algorithm)).collect(),
             eku: template.eku.clone(),
             policies: template.policies.clone(),
             template: (oid, template.major, template.minor),
@@ -386,168 +419,4 @@ fn check_key(template: &Template, key: &PublicKey, blocked: bool) -> Result<(), 
         return Err(Refusal::KeyTooShort { bits: key.bits, minimum });
     }
     Ok(())
-}
-
-/// Usage bits that fit the kind of key: encipherment needs RSA, agreement needs a curve that agrees
-/// (RFC 3279 2.3.1, RFC 5480 3, RFC 8410 5).
-fn usage_for(template: &Template, algorithm: KeyAlgorithm) -> Vec<KeyUsage> {
-    template
-        .key
-        .usage
-        .iter()
-        .copied()
-        .filter(|usage| match usage {
-            KeyUsage::DigitalSignature | KeyUsage::NonRepudiation => true,
-            KeyUsage::KeyEncipherment | KeyUsage::DataEncipherment => algorithm == KeyAlgorithm::Rsa,
-            KeyUsage::KeyAgreement => {
-                matches!(algorithm, KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521)
-            }
-        })
-        .collect()
-}
-
-/// Names from the authenticated identity (MS-WCCE 3.2.2.6.2.1.4.5.9); what was asked for does not matter.
-fn names_of_identity(
-    principal: &Principal,
-    template: &Template,
-) -> Result<(SubjectName, Vec<AltName>), Refusal> {
-    let dns_name = principal.dns_names.first();
-    let common_name = match template.subject.common_name {
-        CommonNameFrom::CommonName => {
-            Some(principal.common_name.clone().unwrap_or_else(|| principal.name.to_string()))
-        }
-        CommonNameFrom::DnsName => Some(dns_name.cloned().ok_or(Refusal::DnsNameMissing)?),
-        CommonNameFrom::None => None,
-    };
-    // RFC 5280 limits a common name to 64 characters; a longer host name stands among the alternatives alone.
-    let common_name = common_name.filter(|name| names::is_subject_text(name));
-    let mut alternatives = Vec::new();
-    for wanted in &template.subject.alternatives {
-        match wanted {
-            AltNameFrom::DnsNames if principal.dns_names.is_empty() => return Err(Refusal::DnsNameMissing),
-            AltNameFrom::DnsNames => {
-                alternatives.extend(principal.dns_names.iter().cloned().map(AltName::Dns));
-            }
-            AltNameFrom::Email => {
-                alternatives.push(AltName::Email(principal.email.clone().ok_or(Refusal::EmailMissing)?));
-            }
-            AltNameFrom::Upn => {
-                alternatives.push(AltName::Upn(principal.upn.clone().ok_or(Refusal::UpnMissing)?));
-            }
-        }
-    }
-    let subject = with_fixed(template, common_name);
-    if subject.0.is_empty() && alternatives.is_empty() {
-        return Err(Refusal::NameMissing);
-    }
-    Ok((subject, alternatives))
-}
-
-/// Names from the request, each of them within the template's rules.
-fn names_of_request(
-    principal: &Principal,
-    template: &Template,
-    requested: &RequestedNames,
-) -> Result<(SubjectName, Vec<AltName>), Refusal> {
-    let refuse = |name: &dyn std::fmt::Display| Err(Refusal::NameNotAllowed(shorten(&name.to_string())));
-    let rules = &template.subject;
-    if let Some(unknown) = requested.unknown_alternatives.first() {
-        return refuse(unknown);
-    }
-    if let Some(unknown) = requested.unknown_subject_attributes.first() {
-        return refuse(unknown);
-    }
-    for alternative in &requested.alternatives {
-        let allowed = match alternative {
-            AltName::Dns(name) => dns_allowed(principal, &rules.allow_dns, name),
-            AltName::Email(address) => {
-                rules.allow_own_email && principal.email.as_ref() == Some(address) && names::is_email(address)
-            }
-            AltName::Ip(address) => {
-                rules.allow_ip.iter().any(|p| IpPrefix::parse(p).is_some_and(|p| p.contains(*address)))
-            }
-            AltName::Uri(_) | AltName::Upn(_) => false,
-        };
-        if !allowed {
-            return refuse(alternative);
-        }
-    }
-    let mut common_name = None;
-    let mut copied = Vec::new();
-    for (attribute, value) in &requested.subject.0 {
-        let text_ok = names::is_subject_text(value);
-        match attribute {
-            // The common name is one of the names that were checked above, or the account's own.
-            NameAttribute::CommonName => {
-                let checked = requested.alternatives.iter().any(|a| match a {
-                    AltName::Dns(name) => *name == value.to_ascii_lowercase(),
-                    AltName::Email(address) => address == value,
-                    AltName::Ip(address) => address.to_string() == *value,
-                    AltName::Uri(_) | AltName::Upn(_) => false,
-                });
-                let own = principal.common_name.as_ref() == Some(value)
-                    || principal.name.as_str() == value
-                    || dns_allowed(principal, &rules.allow_dns, &value.to_ascii_lowercase());
-                if !text_ok || common_name.is_some() || !(checked || own) {
-                    return refuse(&format_args!("CN={value}"));
-                }
-                common_name = Some(value.clone());
-            }
-            NameAttribute::Organization
-            | NameAttribute::OrganizationalUnit
-            | NameAttribute::Locality
-            | NameAttribute::State
-            | NameAttribute::Country
-            | NameAttribute::DomainComponent
-            | NameAttribute::Email
-            | NameAttribute::SerialNumber => {
-                if !text_ok || !rules.allow_attributes.contains(attribute) {
-                    return refuse(&format_args!("{}={value}", attribute.short()));
-                }
-                copied.push((*attribute, value.clone()));
-            }
-        }
-    }
-    let mut alternatives = requested.alternatives.clone();
-    // Clients that write a host name into the common name alone still get a certificate that TLS accepts.
-    if alternatives.is_empty()
-        && let Some(name) = common_name.as_ref().map(|n| n.to_ascii_lowercase())
-        && dns_allowed(principal, &rules.allow_dns, &name)
-    {
-        alternatives.push(AltName::Dns(name));
-    }
-    if alternatives.is_empty() && common_name.is_none() {
-        return Err(Refusal::NameMissing);
-    }
-    let mut subject = SubjectName(template.subject.fixed.clone());
-    subject.0.extend(copied.into_iter().filter(|(a, _)| !template.subject.fixed.iter().any(|(f, _)| f == a)));
-    subject.0.extend(common_name.map(|name| (NameAttribute::CommonName, name)));
-    Ok((subject, alternatives))
-}
-
-fn with_fixed(template: &Template, common_name: Option<String>) -> SubjectName {
-    let mut subject = SubjectName(template.subject.fixed.clone());
-    subject.0.extend(common_name.map(|name| (NameAttribute::CommonName, name)));
-    subject
-}
-
-fn dns_allowed(principal: &Principal, rules: &[String], name: &str) -> bool {
-    let wildcard = name.starts_with("*.");
-    names::is_host_name(name, wildcard)
-        && rules.iter().any(|rule| match rule.as_str() {
-            "own" => principal.dns_names.iter().any(|own| own == name),
-            suffix if suffix.starts_with('.') => {
-                !wildcard && name.ends_with(suffix) && name.len() > suffix.len()
-            }
-            exact => exact == name,
-        })
-}
-
-/// Refusals quote what was asked for, but not more than a line of it.
-fn shorten(text: &str) -> String {
-    let printable: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    match printable.char_indices().nth(80) {
-        Some((cut, _)) => format!("{}…", printable.get(..cut).unwrap_or_default()),
-        None => printable,
-    }
 }

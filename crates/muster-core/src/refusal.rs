@@ -44,14 +44,18 @@ pub enum Refusal {
     #[error("This public key was reported as compromised and can never be used again; create a new key.")]
     KeyBlocked,
     /// The account lacks a host name that the template needs.
-    #[error("The account has no host name, which this template needs; have it added to the account.")]
+    #[error(
+        "The account has no host name, or not a valid one, but this template needs it; have the account corrected."
+    )]
     DnsNameMissing,
     /// The account lacks an e-mail address that the template needs.
-    #[error("The account has no e-mail address, which this template needs; have it added to the account.")]
+    #[error(
+        "The account has no e-mail address, or not a valid one, but this template needs it; have the account corrected."
+    )]
     EmailMissing,
     /// The account lacks a user principal name that the template needs.
     #[error(
-        "The account has no user principal name, which this template needs; have it added to the account."
+        "The account has no user principal name, or not a valid one, but this template needs it; have the account corrected."
     )]
     UpnMissing,
     /// The request asks for a name outside the rules.
@@ -108,7 +112,7 @@ pub enum Refusal {
         /// What the officer wrote.
         comment: String,
     },
-    /// The CA certificate ends before the template's certificates would.
+    /// The CA certificate ends so soon that clients would renew the certificate at once.
     #[error(
         "The CA certificate ends on {0}, too soon for this template; the administrator has to renew the CA."
     )]
