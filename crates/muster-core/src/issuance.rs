@@ -10,6 +10,83 @@
 //! signed that was not written down before, nothing is answered with that was not written down after, and after a
 //! crash at any point the store knows which serial numbers may have been signed. Those are revoked, never signed
 //! again: a second signature could make two different certificates with one serial number.
+//!
+//! The compiler refuses every short cut. What was prepared cannot be signed before it is recorded:
+//!
+//! ```compile_fail,E0599
+//! # use muster_core::issuance::{Issuer, Prepared};
+//! fn hurry(prepared: Prepared, issuer: &impl Issuer) {
+//!     prepared.sign(issuer);
+//! }
+//! ```
+//!
+//! A recorded intent gives one signature, not two:
+//!
+//! ```compile_fail,E0382
+//! # use muster_core::issuance::{Issuer, RecordedIntent};
+//! fn twice(intent: RecordedIntent, issuer: &impl Issuer) {
+//!     let _ = intent.sign(issuer);
+//!     let _ = intent.sign(issuer);
+//! }
+//! ```
+//!
+//! and it cannot be copied, or made by hand, any more than the result can:
+//!
+//! ```compile_fail,E0599
+//! # use muster_core::issuance::RecordedIntent;
+//! fn copy(intent: &RecordedIntent) -> RecordedIntent {
+//!     RecordedIntent::clone(intent)
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use muster_core::issuance::Prepared;
+//! # use muster_core::{Approved, Serial};
+//! fn unlinted(approved: Approved, serial: Serial) -> Prepared {
+//!     Prepared { approved, serial, tbs: Vec::new() }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use muster_core::audit::Actor;
+//! # use muster_core::issuance::RecordedIntent;
+//! # use muster_core::{Approved, RequestId, Serial};
+//! fn unrecorded(id: RequestId, approved: Approved, serial: Serial) -> RecordedIntent {
+//!     RecordedIntent { id, approved, serial, tbs: Vec::new(), actor: Actor::Service }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use muster_core::issuance::Issued;
+//! # use muster_core::{RequestId, Serial};
+//! fn uncommitted(id: RequestId, serial: Serial) -> Issued {
+//!     Issued { id, serial, certificate: Vec::new() }
+//! }
+//! ```
+//!
+//! The right order compiles, so the examples above fail for the reason given:
+//!
+//! ```
+//! # use muster_core::UnixTime;
+//! # use muster_core::audit::Actor;
+//! # use muster_core::issuance::{Issued, Issuer, Ledger, LedgerError, Opening, Prepared};
+//! async fn in_order(
+//!     prepared: Prepared,
+//!     issuer: &impl Issuer,
+//!     ledger: &impl Ledger,
+//!     opening: Opening,
+//!     at: UnixTime,
+//! ) -> Result<Issued, LedgerError> {
+//!     let intent = prepared.record(ledger, opening, Actor::Service, at).await?;
+//!     match intent.sign(issuer) {
+//!         Ok(signed) => signed.commit(ledger, at).await,
+//!         Err((intent, error)) => {
+//!             intent.abandon(ledger, error.to_string(), at).await?;
+//!             Err(LedgerError("nothing was issued".to_owned()))
+//!         }
+//!     }
+//! }
+//! ```
 
 use std::future::Future;
 
@@ -165,6 +242,7 @@ pub struct IssuedRecord {
 
 /// A certificate that is built and linted, not recorded.
 #[derive(Debug)]
+#[must_use = "a certificate that is not recorded is never issued"]
 pub struct Prepared {
     approved: Approved,
     serial: Serial,
@@ -185,7 +263,8 @@ impl Prepared {
     /// Commits what is about to be signed.
     ///
     /// # Errors
-    /// [`LedgerError`]; nothing was signed then, and the serial number is not used again.
+    /// [`LedgerError`]; nothing was signed then, and the serial number is not used again. The same if `opening` is not
+    /// the request that the serial number and the approval were made for.
     pub async fn record(
         self,
         ledger: &impl Ledger,
@@ -195,6 +274,13 @@ impl Prepared {
     ) -> Result<RecordedIntent, LedgerError> {
         let id = opening.id();
         let Self { approved, serial, tbs } = self;
+        let same_requester = match &opening {
+            Opening::New(request) => request.requester == *approved.requester(),
+            Opening::Approved(_) => true,
+        };
+        if serial.request_id() != Some(id) || !same_requester {
+            return Err(LedgerError(format!("what is about to be signed was not prepared for request {id}")));
+        }
         let intent = Intent { opening, actor: actor.clone(), serial, tbs: tbs.clone(), at };
         ledger.record_intent(intent).await?;
         Ok(RecordedIntent { id, approved, serial, tbs, actor })
@@ -203,6 +289,7 @@ impl Prepared {
 
 /// What may be signed: it is on disk. Exactly one signature can be made from it.
 #[derive(Debug)]
+#[must_use = "what is recorded has to be signed or abandoned"]
 pub struct RecordedIntent {
     id: RequestId,
     approved: Approved,
@@ -239,6 +326,7 @@ impl RecordedIntent {
 
 /// A signed certificate that nobody has seen.
 #[derive(Debug)]
+#[must_use = "a certificate that is not committed is lost, and revoked at the next start"]
 pub struct Signed {
     intent: RecordedIntent,
     certificate: Vec<u8>,
