@@ -32,7 +32,7 @@
 //!
 //! and it cannot be copied, or made by hand, any more than the result can:
 //!
-//! ```compile_fail,E0599
+//! ```compile_fail,E0277
 //! # use muster_core::issuance::RecordedIntent;
 //! fn copy(intent: &RecordedIntent) -> RecordedIntent {
 //!     RecordedIntent::clone(intent)

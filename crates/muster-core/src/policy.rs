@@ -102,7 +102,7 @@ pub struct CertificateContents {
 /// }
 /// ```
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0277
 /// # use muster_core::policy::Approved;
 /// fn copy(approved: &Approved) -> Approved {
 ///     Approved::clone(approved)
