@@ -7,7 +7,8 @@
 //! * [`failover`] orders the endpoints and decides when the next one may be tried;
 //! * [`session`] adds headers and credentials and reads the answer;
 //! * [`policy`] gets and keeps policies;
-//! * [`key`] makes and stores private keys.
+//! * [`key`] makes and stores private keys, [`request`] builds requests with them;
+//! * [`enrollment`] takes a request to its certificate, which [`answer`] judges; [`pkcs12`] packs it up.
 //!
 //! The library asks neither the clock nor the system's randomness by itself: both come in through [`Clock`] and
 //! [`Random`]. It prints nothing.
@@ -22,6 +23,7 @@ pub mod pkcs12;
 pub mod policy;
 pub mod request;
 pub mod session;
+pub mod status;
 pub mod tls;
 pub mod transport;
 
@@ -30,3 +32,7 @@ mod environment;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use environment::{Clock, Random, SystemRandom};
+// Types of the protocol that callers handle.
+pub use muster_proto::soap::{DateTime, FaultKind, Password, UsernameToken};
+pub use muster_proto::wcce::CertificateTemplate;
+pub use muster_proto::xcep::ClientAuthentication;

@@ -55,6 +55,18 @@ impl CredentialSet {
     }
 }
 
+/// The kind of credential that an endpoint asks for, in a word.
+#[must_use]
+pub const fn authentication_name(authentication: ClientAuthentication) -> &'static str {
+    match authentication {
+        ClientAuthentication::ANONYMOUS => "anonymous",
+        ClientAuthentication::KERBEROS => "kerberos",
+        ClientAuthentication::USERNAME_PASSWORD => "password",
+        ClientAuthentication::CERTIFICATE => "certificate",
+        _ => "unknown",
+    }
+}
+
 /// Everything that a conversation with services needs.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {

@@ -1,47 +1,46 @@
-//! The client subcommands.
+//! The client subcommands: what is asked on the command line becomes calls of `muster-client`.
+//!
+//! Exit codes: 0 done, 1 failed on this machine, 2 wrong usage, 3 refused by the service, 4 pending, 5 no endpoint
+//! could be reached, 6 it is not known whether the service acted. With `--json` each verb prints one object to stdout,
+//! whose `status` says the same as the exit code.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use crate::output::{Failure, Outcome, Output};
+use crate::output::Output;
 
-/// What the first enrollment of an installation needs.
+mod enroll;
+mod failure;
+mod options;
+mod policy;
+mod renew;
+mod report;
+mod run;
+mod status;
+
 #[cfg(feature = "server")]
-pub(crate) struct First<'a> {
-    /// The policy service.
-    pub(crate) policy_url: &'a str,
-    /// PEM of the CA that the service's certificate comes from.
-    pub(crate) ca_file: &'a Path,
-    /// The account.
-    pub(crate) user: &'a str,
-    /// The file with its password.
-    pub(crate) password_file: &'a Path,
-    /// The template's name.
-    pub(crate) template: &'a str,
-    /// Where the certificate goes.
-    pub(crate) certificate: &'a Path,
-    /// Where the private key goes.
-    pub(crate) key: &'a Path,
-}
+pub(crate) use enroll::{First, enroll_first};
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {}
-
-pub(crate) async fn run(command: Command, _: Output) -> ExitCode {
-    match command {}
+pub(crate) enum Command {
+    /// Show which templates a policy server offers to you.
+    Policy(policy::Policy),
+    /// Make a key and get a certificate for it.
+    Enroll(Box<enroll::Enroll>),
+    /// Renew a certificate with its own key as proof.
+    Renew(Box<renew::Renew>),
+    /// Ask what became of a request that was pending.
+    Status(status::Status),
 }
 
-/// Enrolls the first certificate of an installation.
-#[cfg(feature = "server")]
-pub(crate) async fn enroll_first(first: First<'_>, _: Output) -> Outcome {
-    let _ = (
-        first.policy_url,
-        first.ca_file,
-        first.user,
-        first.password_file,
-        first.template,
-        first.certificate,
-        first.key,
-    );
-    Err(Failure::new("the client subcommands are not there yet"))
+pub(crate) async fn run(command: Command, output: Output) -> ExitCode {
+    let ending = match command {
+        Command::Policy(arguments) => policy::run(arguments, output).await,
+        Command::Enroll(arguments) => enroll::run(*arguments, output).await,
+        Command::Renew(arguments) => renew::run(*arguments, output).await,
+        Command::Status(arguments) => status::run(arguments, output).await,
+    };
+    match ending {
+        Ok(code) => code,
+        Err(failure) => failure.report(output),
+    }
 }

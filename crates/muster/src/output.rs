@@ -28,6 +28,17 @@ impl Failure {
         self
     }
 
+    #[must_use]
+    pub(crate) const fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Error and hint.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.error, self.hint)
+    }
+
     /// Prints it and ends with its code.
     pub(crate) fn report(&self) -> ExitCode {
         let mut err = std::io::stderr().lock();
