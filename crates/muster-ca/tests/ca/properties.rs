@@ -89,7 +89,7 @@ prop_compose! {
         eku in proptest::collection::btree_set(oid(), 1..5),
         policies in vec(oid(), 0..4),
         template in (oid(), any::<u32>(), any::<u32>()),
-        sid in option::of("S-1-5-21(-[0-9]{1,10}){1,4}"),
+        sid in option::of(vec(any::<u32>(), 1..5)),
     )(
         usage in subsequence(usage(key_algorithm), 1..=usage(key_algorithm).len()),
         nameless in Just(subject.is_empty() && alternatives.is_empty()),
@@ -108,7 +108,10 @@ prop_compose! {
             eku: eku.into_iter().collect(),
             policies,
             template,
-            sid: sid.map(|text| text.try_into().unwrap()),
+            sid: sid.map(|arcs| {
+                let text = arcs.iter().fold("S-1-5-21".to_owned(), |text, arc| format!("{text}-{arc}"));
+                text.try_into().unwrap()
+            }),
         }
     }
 }

@@ -24,7 +24,7 @@ fn certificate_serves_tls_for_its_names_and_nothing_else() {
     let names = [dns("ces.lab.example"), dns("localhost"), AltName::Ip("127.0.0.1".parse().unwrap())];
     let (approved, key) = server_certificate::approve(&authority, &names, template(), NOW).unwrap();
     let contents = approved.contents().clone();
-    prepare(&authority, approved, serial(1)).unwrap();
+    drop(prepare(&authority, approved, serial(1)).unwrap());
     let certificate = authority.sign(&authority.build(&contents, serial(1)).unwrap()).unwrap();
 
     let root = directory.path().join(CERTIFICATE_FILE).display().to_string();
@@ -84,7 +84,7 @@ fn certificate_ends_with_the_ca() {
     let (approved, _) =
         server_certificate::approve(&authority, &names, template(), end.plus(-86_400)).unwrap();
     assert_eq!(approved.contents().not_after, end);
-    prepare(&authority, approved, serial(1)).unwrap();
+    drop(prepare(&authority, approved, serial(1)).unwrap());
     let error = server_certificate::approve(&authority, &names, template(), end).unwrap_err();
     assert_eq!(error, ServerCertificateError::Refused(Refusal::CaExpiring(end)));
 }
