@@ -7,6 +7,7 @@
 mod certificate;
 mod password;
 mod throttle;
+mod trust;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use muster_proto::soap::{BadEnvelope, Envelope, Security};
 use muster_store::Store;
 
 use crate::accounts::Accounts;
-use crate::config::Endpoint;
-use crate::config::file;
+use crate::config::{ConfigError, Endpoint, Settings};
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::http::Exchange;
 
 pub(crate) use certificate::serial_of;
 pub use password::hash_password;
+pub(crate) use trust::LONGEST_CHAIN;
 
 /// Seconds by which a message's Timestamp may be off.
 const CLOCK_SKEW: i64 = 300;
@@ -91,18 +92,21 @@ pub(crate) struct Authenticator {
 
 impl Authenticator {
     /// An authenticator over the accounts of a store.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a trusted CA or its revocation list cannot be read.
     pub(crate) fn new(
         store: Store,
         accounts: Arc<Accounts>,
-        limits: &file::Limits,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            passwords: password::Passwords::new(Arc::clone(&accounts), limits),
-            certificates: certificate::Certificates::new(store, accounts),
+    ) -> Result<Self, ConfigError> {
+        let trusted = settings.client_trust.iter().map(trust::Trusted::load).collect::<Result<_, _>>()?;
+        Ok(Self {
+            passwords: password::Passwords::new(Arc::clone(&accounts), &settings.limits),
+            certificates: certificate::Certificates::new(store, accounts, trusted),
             clock,
-        }
+        })
     }
 
     /// Authenticates a message by the method of its endpoint, and by no other.
@@ -135,7 +139,7 @@ impl Authenticator {
             Method::ClientCertificate => {
                 let certificate =
                     exchange.connection.certificate.as_ref().ok_or(AuthError::CertificateMissing)?;
-                self.certificates.verify(certificate, now).await?
+                self.certificates.verify(certificate, &exchange.connection.chain, now).await?
             }
         };
         exchange.connection.mark_authenticated();

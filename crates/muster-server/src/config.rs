@@ -41,6 +41,8 @@ pub struct Settings {
     pub advertised: Vec<Advertised>,
     /// Where revocation list and CA certificate are served.
     pub publication: Publication,
+    /// Other CAs whose certificates may authenticate.
+    pub client_trust: Vec<ClientTrust>,
     /// Bounds.
     pub limits: file::Limits,
 }
@@ -127,6 +129,17 @@ pub struct Advertised {
     pub priority: u32,
     /// First enrollments are refused there.
     pub renewal_only: bool,
+}
+
+/// A CA whose certificates may authenticate.
+#[derive(Clone, Debug)]
+pub struct ClientTrust {
+    /// PEM file with its certificate.
+    pub ca_file: PathBuf,
+    /// File with its revocation list.
+    pub crl_file: PathBuf,
+    /// The name that is the account's.
+    pub name: file::ClientName,
 }
 
 /// Plain HTTP for what relying parties fetch.

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::auth::LONGEST_CHAIN;
 use crate::config::file::Limits;
 use crate::fault::HttpError;
 
@@ -34,6 +35,8 @@ pub(crate) struct Connection {
     pub peer: SocketAddr,
     /// The certificate of the handshake, DER; its possession is proved, its acceptance is not decided.
     pub certificate: Option<CertificateDer<'static>>,
+    /// The certificates that came with it, at most [`crate::auth::LONGEST_CHAIN`].
+    pub chain: Vec<CertificateDer<'static>>,
     authenticated: AtomicBool,
     slot: AddressSlot,
 }
@@ -189,16 +192,14 @@ pub(crate) async fn serve_tls<H: Handler>(
                 }
                 Err(_) => return,
             };
-            let certificate = tls
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(|chain| chain.first())
-                .map(|c| c.clone().into_owned());
+            let mut chain = tls.get_ref().1.peer_certificates().unwrap_or_default().iter().cloned();
+            let certificate = chain.next().map(CertificateDer::into_owned);
+            let chain: Vec<_> = chain.take(LONGEST_CHAIN).map(CertificateDer::into_owned).collect();
             let connection = Arc::new(Connection {
                 listener: name,
                 peer,
                 certificate,
+                chain,
                 authenticated: AtomicBool::new(false),
                 slot,
             });

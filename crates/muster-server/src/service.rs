@@ -95,6 +95,9 @@ pub enum StartError {
     /// The store was never set up.
     #[error("the store belongs to no installation: make one with 'muster quickstart'")]
     NoInstance,
+    /// A trusted CA.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -214,12 +217,13 @@ impl Node {
             None => store.instance().await?.map(|i| i.policy_id).ok_or(StartError::NoInstance)?,
         };
         let accounts = Arc::new(Accounts::new(store.clone()));
+        let authenticator = Authenticator::new(store, accounts, &settings, Arc::clone(&clock))?;
         let state = Arc::new(State {
             endpoints: settings
                 .endpoints()
                 .map(|e| ((e.listener.clone(), e.path.to_ascii_lowercase()), Arc::clone(e)))
                 .collect(),
-            authenticator: Authenticator::new(store, accounts, &settings.limits, Arc::clone(&clock)),
+            authenticator,
             policy: PolicyService::new(Arc::clone(&settings), policy_id, authority.certificate().to_vec()),
             enrollment,
             publisher: Arc::clone(&publisher),

@@ -1,11 +1,13 @@
 //! Client certificates: what the handshake proved possession of, compared with what the store knows now.
 //!
 //! A certificate of ours is accepted if it equals, octet by octet, the one in the store under its serial number.
-//! Issuer, subject or serial number alone prove nothing: anybody can make a certificate that repeats them.
+//! Issuer, subject or serial number alone prove nothing: anybody can make a certificate that repeats them. Any other
+//! certificate is shown to the CAs that the configuration trusts, see [`super::trust`].
 
 use std::sync::Arc;
 
 use der::{Decode, Encode};
+use muster_core::identity::AccountName;
 use muster_core::request::Serial;
 use muster_core::template::eku::CLIENT_AUTHENTICATION;
 use muster_core::{Caller, Method, UnixTime};
@@ -14,27 +16,35 @@ use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
+use super::trust::Trusted;
 use crate::accounts::Accounts;
 use crate::fault::{AuthError, ServiceError};
 
 pub(super) struct Certificates {
     store: Store,
     accounts: Arc<Accounts>,
+    trusted: Vec<Trusted>,
 }
 
 impl Certificates {
-    pub(super) const fn new(store: Store, accounts: Arc<Accounts>) -> Self {
-        Self { store, accounts }
+    pub(super) const fn new(store: Store, accounts: Arc<Accounts>, trusted: Vec<Trusted>) -> Self {
+        Self { store, accounts, trusted }
     }
 
     pub(super) async fn verify(
         &self,
         certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Caller, ServiceError> {
-        let serial = serial_of(certificate).ok_or(AuthError::CertificateUnknown)?;
-        let known = self.store.known_certificate(serial, certificate).await?;
-        let known = known.ok_or(AuthError::CertificateUnknown)?;
+        let known = match serial_of(certificate) {
+            Some(serial) => self.store.known_certificate(serial, certificate).await?,
+            None => None,
+        };
+        let Some(known) = known else {
+            let account = self.trusted.iter().find_map(|ca| ca.account(certificate, chain, now));
+            return self.caller(&account.ok_or(AuthError::CertificateUnknown)?, certificate).await;
+        };
         if !is_for_clients(certificate) {
             return Err(AuthError::CertificatePurpose.into());
         }
@@ -44,7 +54,15 @@ impl Certificates {
         if now > known.not_after || now < known.not_before {
             return Err(AuthError::CertificateExpired(known.not_after).into());
         }
-        let account = self.accounts.get(&known.account).await?.filter(|account| account.enabled);
+        self.caller(&known.account, certificate).await
+    }
+
+    async fn caller(
+        &self,
+        name: &AccountName,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Caller, ServiceError> {
+        let account = self.accounts.get(name).await?.filter(|account| account.enabled);
         let account = account.ok_or(AuthError::CertificateUnknown)?;
         Ok(Caller::authenticated(account.principal.clone(), Method::ClientCertificate)
             .with_certificate(certificate.to_vec()))

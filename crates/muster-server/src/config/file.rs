@@ -34,6 +34,9 @@ pub struct File {
     /// Enrollment services of other nodes, named in the policy answer.
     #[serde(default)]
     pub advertise: Vec<Advertise>,
+    /// Other CAs whose certificates may authenticate, beside the embedded one.
+    #[serde(default)]
+    pub client_trust: Vec<ClientTrust>,
     /// Bounds on what callers may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -166,6 +169,28 @@ pub struct Advertise {
     /// It refuses first enrollments.
     #[serde(default)]
     pub renewal_only: bool,
+}
+
+/// `[[client_trust]]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTrust {
+    /// PEM file with the CA's certificate.
+    pub ca_file: PathBuf,
+    /// File with its revocation list, PEM or DER; read again when it changes. One that has run out trusts nobody.
+    pub crl_file: PathBuf,
+    /// The name in a certificate that is the name of the account: `dns_name` or `email`.
+    pub name: ClientName,
+}
+
+/// The kind of alternative name that is mapped to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientName {
+    /// dNSName.
+    DnsName,
+    /// rfc822Name.
+    Email,
 }
 
 /// `[limits]`

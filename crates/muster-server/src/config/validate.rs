@@ -8,7 +8,10 @@ use std::sync::Arc;
 use muster_core::Method;
 use muster_core::names::is_host_name;
 
-use super::{Advertised, CaSettings, Endpoint, Listener, Publication, Service, Settings, TlsSettings, file};
+use super::{
+    Advertised, CaSettings, ClientTrust, Endpoint, Listener, Publication, Service, Settings, TlsSettings,
+    file,
+};
 
 /// A broken rule.
 pub(super) struct Fault {
@@ -96,6 +99,15 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         enrollment_endpoints,
         advertised,
         publication: Publication { address: tree.publication.address, url: publication_url.to_owned() },
+        client_trust: tree
+            .client_trust
+            .iter()
+            .map(|trust| ClientTrust {
+                ca_file: base.join(&trust.ca_file),
+                crl_file: base.join(&trust.crl_file),
+                name: trust.name,
+            })
+            .collect(),
         limits: tree.limits.clone(),
         data_dir,
     })
