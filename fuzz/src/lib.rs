@@ -2,6 +2,8 @@
 //!
 //! Nothing may panic or run for long; what was read can be written, and is then read as the same.
 
+use std::path::Path;
+
 use muster_core::Template;
 use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{Envelope, Fault, RequestHeader, ResponseHeader};
@@ -13,6 +15,7 @@ use muster_proto::wcce::{
 };
 use muster_proto::wstep::{RequestSecurityToken, RequestSecurityTokenResponse};
 use muster_proto::xcep::{GetPolicies, GetPoliciesResponse};
+use muster_server::Settings;
 
 /// A message that is refused is answered with a fault, which a client can read.
 pub fn soap_envelope(input: &[u8]) {
@@ -106,6 +109,13 @@ pub fn der_values(input: &[u8]) {
     }
     if let Ok(policies) = parse_application_policies(input) {
         assert_eq!(parse_application_policies(&application_policies_to_der(&policies)), Ok(policies));
+    }
+}
+
+/// What is refused is refused with a sentence.
+pub fn config(input: &str) {
+    if let Err(error) = Settings::parse(Path::new("/etc/muster/muster.toml"), input) {
+        assert!(!error.to_string().is_empty());
     }
 }
 
