@@ -220,7 +220,13 @@ async fn serve_connection<H: Handler>(
         async move {
             let exchange = read(request, &connection, limits).await;
             let exchange = exchange.map_err(|error| (connection, error));
-            Ok::<_, Infallible>(handler.handle(exchange).await)
+            // A task of its own: a peer that hangs up does not stop what it began between intent and certificate, and a
+            // fault of ours costs this request and no other.
+            let answer = tokio::spawn(async move { handler.handle(exchange).await }).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
+                tracing::error!(%error, "a request ended early");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "The server failed to handle this request.\n")
+            }))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

@@ -34,7 +34,8 @@ pub fn certificate_pem(der: &[u8]) -> String {
 pub fn describe_request(raw: &[u8]) -> Option<String> {
     let submission = decode::submission(raw).ok()?;
     let key = format!("{} {} bits", submission.key.algorithm.as_str(), submission.key.bits);
-    Some(format!("{key}; {}", decode::describe(&submission.names)))
+    let names = decode::describe(&submission.names);
+    Some(if names.is_empty() { key } else { format!("{key}; {names}") })
 }
 
 /// Makes a revocation list now and returns its number; for the command line, whether the service runs or not.

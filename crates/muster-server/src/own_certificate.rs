@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use der::{Decode, DecodePem, Encode};
+use der::{Decode, Encode};
 use muster_ca::{Passphrase, exchange, server_certificate};
 use muster_core::audit::Actor;
 use muster_core::identity::Method;
@@ -117,8 +117,14 @@ async fn issue(enrollment: &Enrollment, approved: Approved, template: &str) -> R
     issued.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))
 }
 
+/// The first certificate of a PEM file.
 fn read(path: &Path) -> Option<Certificate> {
-    Certificate::from_pem(&std::fs::read(path).ok()?).ok()
+    Certificate::load_pem_chain(&std::fs::read(path).ok()?).ok()?.into_iter().next()
+}
+
+/// When the certificate in a PEM file ends.
+pub(crate) fn end_of_file(path: &Path) -> Result<UnixTime, String> {
+    read(path).map(|c| end_of(&c)).ok_or_else(|| format!("cannot read a certificate from {}", path.display()))
 }
 
 fn end_of(certificate: &Certificate) -> UnixTime {

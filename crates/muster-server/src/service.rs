@@ -144,6 +144,14 @@ fn read_passphrase(path: &Path) -> Result<Passphrase, StartError> {
     Passphrase::new(line.to_owned()).ok_or_else(|| wrong("it is empty".to_owned()))
 }
 
+/// When the CA certificate that the settings name ends; its key is not needed to know.
+///
+/// # Errors
+/// A sentence if the file cannot be read.
+pub fn ca_not_after(settings: &Settings) -> Result<muster_core::UnixTime, String> {
+    own_certificate::end_of_file(&settings.ca.directory.join(muster_ca::CERTIFICATE_FILE))
+}
+
 /// The store's file in a data directory.
 #[must_use]
 pub fn store_path(settings: &Settings) -> PathBuf {

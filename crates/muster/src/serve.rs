@@ -27,7 +27,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigFile {
     /// Configuration file [default: muster.toml here, in ./muster-data or in /etc/muster].
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 

@@ -126,6 +126,10 @@ impl From<Stored> for Row {
 pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outcome {
     let store = &admin.store;
     match command {
+        Account::Add(add) if add.name.as_str().starts_with('$') => {
+            return Err(Failure::new("account names that begin with $ stand for the service itself")
+                .hint("choose another name"));
+        }
         Account::Add(add) => {
             if store.account(&add.name).await?.is_some() {
                 return Err(Failure::new(format_args!("there is an account '{}' already", add.name))

@@ -78,6 +78,7 @@ pub(crate) async fn run(command: Template, admin: &Admin, output: Output) -> Out
         }
         Template::Put { file } => {
             let template = read(&file)?;
+            check_lifetime(&template, admin)?;
             let stored = store
                 .put_template(template, muster_server::setup::random_arcs()?, admin.actor(), now())
                 .await?;
@@ -89,6 +90,7 @@ pub(crate) async fn run(command: Template, admin: &Admin, output: Output) -> Out
         }
         Template::Check { file } => {
             let template = read(&file)?;
+            check_lifetime(&template, admin)?;
             output.note(format_args!("template {}: no fault found", template.name));
             Ok(())
         }
@@ -108,6 +110,14 @@ pub(crate) async fn run(command: Template, admin: &Admin, output: Output) -> Out
             })
         }
     }
+}
+
+/// A template whose certificates the CA would outlive too shortly is refused now and not at the first enrollment.
+fn check_lifetime(template: &Blueprint, admin: &Admin) -> Outcome {
+    let end = muster_server::service::ca_not_after(&admin.settings).map_err(Failure::new)?;
+    template
+        .check_lifetime(now(), end)
+        .map_err(|error| Failure::new(error).hint("shorten validity.days, or renew the CA"))
 }
 
 fn unknown(name: &str) -> Failure {
