@@ -35,7 +35,7 @@ pub(crate) struct Quickstart {
     /// Name of the CA.
     #[arg(long, value_name = "NAME", default_value = "Muster CA")]
     ca_name: String,
-    /// What the CA signs with: rsa-2048, rsa-3072, rsa-4096, p256, p384 or ed25519.
+    /// What the CA signs with: rsa2048, rsa3072, rsa4096, p256, p384 or ed25519.
     #[arg(long, value_name = "ALGORITHM", default_value = "p256")]
     ca_algorithm: SigningAlgorithm,
     /// End after the first certificate instead of serving on.
