@@ -1,5 +1,10 @@
 //! OpenSSL judges whatever is issued, with each kind of CA key, and makes renewals that we have to take or refuse.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise, in its helpers too"
+)]
 
 use muster_testkit::messages::{self, certificate, error_code, full_response};
 use muster_testkit::peers::Peer;

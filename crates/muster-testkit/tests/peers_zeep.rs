@@ -1,5 +1,10 @@
 //! A client that knows both services from WSDL and schema alone, and takes nothing that breaks them: python's zeep.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise, in its helpers too"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
