@@ -36,6 +36,7 @@ RESPONSE_ACTIONS = {
     "policies": XCEP + "/IPolicy/GetPoliciesResponse",
     "issue": WSTEP + "/RSTRC/wstep",
     "query": WSTEP + "/RSTRC/wstep",
+    "key-exchange": WST + "/RSTR/KETFinal",
 }
 
 
@@ -210,6 +211,16 @@ class Services:
         response = self.operation("wstep.wsdl", name, credentials)(**fields)
         self.check(what, "wstep.wsdl")
         token, requested = response.BinarySecurityToken, response.RequestedSecurityToken
+        exchange = requested.KeyExchangeToken
+        whole = (response.DispositionMessage, token, response.RequestID)
+        if what == "key-exchange":
+            if exchange is None or any(part is not None for part in whole):
+                raise Broken("not the answer of MS-WSTEP 4.1.2.2")
+            if exchange.BinarySecurityToken.ValueType != X509V3:
+                raise Broken(exchange.BinarySecurityToken.ValueType)
+            return {"certificate": base64.b64encode(exchange.BinarySecurityToken._value_1).decode()}
+        if exchange is not None or any(part is None for part in whole):
+            raise Broken("not the answer of MS-WSTEP 4.1.1.2")
         if token.ValueType != WSSE + "#PKCS7":
             raise Broken(token.ValueType)
         issued = requested.BinarySecurityToken

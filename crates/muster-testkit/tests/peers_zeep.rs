@@ -253,12 +253,15 @@ fn issues_and_answers_queries() {
         assert!(answer.get("fault").is_some(), "{nonsense:?}: {answer}");
     }
 
-    // No key exchange here: a fault with E_NOTIMPL, which no client takes for a denied request.
+    // The CA exchange certificate, for keys that are to be archived.
     let exchange = zeep.as_user("alice", json!({"do": "key-exchange"}));
-    assert_eq!(
-        (error_code(&exchange).as_str(), &exchange["InvalidRequest"]),
-        ("0x80004001", &json!("false"))
-    );
+    let pem = openssl.pem("exchange", &from_base64(exchange["certificate"].as_str().unwrap()));
+    let ca = bed.site.ca();
+    openssl.run(&["verify", "-x509_strict", "-purpose", "any", "-CAfile", ca.to_str().unwrap(), &pem]);
+    let text = String::from_utf8(openssl.run(&["x509", "-in", &pem, "-noout", "-text"])).unwrap();
+    for word in ["Peer Test CA-Xchg", "1.3.6.1.4.1.311.21.5", "Key Encipherment"] {
+        assert!(text.contains(word), "no '{word}' in {text}");
+    }
 }
 
 #[test]
