@@ -2,6 +2,7 @@
 //! so that there is one way to run it and it is written in Rust.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod bench;
 mod check;
 mod fuzz;
 mod peers;
@@ -19,6 +20,8 @@ cargo xtask test fast      the same without fuzzing and without the real peers
 cargo xtask check [NAME…]  arrows | docs | vectors | files | licences; all of them without a name
 cargo xtask fuzz [SECONDS] [TARGET…]
                            run the fuzz targets, each so long (8 s), new inputs kept below target/fuzz/corpus
+cargo xtask bench [--quick] [--markdown] [--runs N] [--only PART,…]
+                           measure a release build from outside and print the table; --quick: one short run
 cargo xtask peers          install the programs that the tests of real peers drive, and say which are missing
 ";
 
@@ -46,6 +49,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
             Ok(seconds) => fuzz::run(seconds, targets),
             Err(_) => bail!("how many seconds for each target? got `{seconds}`"),
         },
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["peers"] => peers::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -1,0 +1,127 @@
+//! An installation made for the run, by the code that makes real ones.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use muster_ca::SigningAlgorithm;
+use muster_core::audit::Actor;
+use muster_core::{Clock, Method, Template, defaults};
+use muster_server::clock::SystemClock;
+use muster_server::config::Settings;
+use muster_server::setup::{self, Plan};
+use muster_store::{Options, Store};
+
+use crate::message::Service;
+
+/// The template that the requests name.
+pub(crate) const TEMPLATE: &str = "User";
+const ACCOUNT: &str = "bench";
+
+/// Where an installation is and how to reach it.
+pub(crate) struct Installation {
+    /// Configuration file.
+    pub(crate) config: PathBuf,
+    /// Its folder.
+    pub(crate) directory: PathBuf,
+    /// Where the services listen.
+    pub(crate) address: SocketAddr,
+    /// GetPolicies.
+    pub(crate) policy: Service,
+    /// Enrollment.
+    pub(crate) enrollment: Service,
+}
+
+impl Installation {
+    /// Makes one with an account and room for many connections of one address; everything else is as it always is.
+    pub(crate) async fn create(directory: &Path, algorithm: SigningAlgorithm) -> Result<Self> {
+        let address = free_ports()?;
+        let plan = Plan {
+            directory: directory.to_owned(),
+            listen: address,
+            host: "localhost".to_owned(),
+            ca_name: "Bench".to_owned(),
+            algorithm,
+            ca_years: 10,
+        };
+        let config = setup::create(&plan, &SystemClock).await?;
+        let mut text = fs::read_to_string(&config)?;
+        text.push_str("\n[limits]\nunauthenticated_connections_per_address = 1024\n");
+        fs::write(&config, text)?;
+        let store = open(directory)?;
+        let password_file = directory.join("bench.password");
+        setup::first_account(&store, &ACCOUNT.parse()?, &password_file, &SystemClock).await?;
+        let settings = Settings::load(&config)?;
+        let password = fs::read_to_string(password_file)?.trim_end().to_owned();
+        let service =
+            |url: &str| Service { url: url.to_owned(), user: ACCOUNT.to_owned(), password: password.clone() };
+        let by_password =
+            |e: &&std::sync::Arc<muster_server::config::Endpoint>| e.method == Method::UsernamePassword;
+        let policy = settings.policy_endpoints.iter().find(by_password).context("no policy service")?;
+        let enrollment =
+            settings.enrollment_endpoints.iter().find(by_password).context("no enrollment service")?;
+        Ok(Self {
+            policy: service(&policy.uri),
+            enrollment: service(&enrollment.uri),
+            config,
+            directory: directory.to_owned(),
+            address,
+        })
+    }
+
+    /// Replaces the templates by so many copies of one that the account may use.
+    pub(crate) async fn offer_templates(&self, count: usize) -> Result<()> {
+        let store = open(&self.directory)?;
+        let actor = || Actor::Officer("bench".to_owned());
+        for template in defaults::templates()? {
+            store.unpublish_template(template.name, actor(), SystemClock.now()).await?;
+        }
+        let all = defaults::templates()?;
+        let model = all.iter().find(|template| template.name == TEMPLATE).context("no model template")?;
+        for number in 0..count {
+            let name = format!("Bench{number}");
+            let display_name = format!("Benchmark {number}");
+            let template = Template { name, display_name, ..model.clone() };
+            store.put_template(template, setup::random_arcs()?, actor(), SystemClock.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Fills the store up to so many certificates.
+    pub(crate) async fn fill(&self, count: u32) -> Result<()> {
+        let last = open(&self.directory)?.fill(count, SystemClock.now()).await?;
+        ensure!(last >= count, "the store was not filled");
+        Ok(())
+    }
+
+    /// The CA's certificate, PEM.
+    pub(crate) fn ca_certificate(&self) -> PathBuf {
+        self.directory.join("ca").join(muster_ca::CERTIFICATE_FILE)
+    }
+
+    /// The services' certificate and key, PEM, once they were started.
+    pub(crate) fn server_certificate(&self) -> (PathBuf, PathBuf) {
+        let tls = self.directory.join("tls");
+        (tls.join("server.pem"), tls.join("server.key.pem"))
+    }
+}
+
+fn open(directory: &Path) -> Result<Store> {
+    Ok(Store::open(&directory.join("muster.sqlite"), &Options::default(), SystemClock.now())?)
+}
+
+/// The first of three ports in a row that nobody listens on.
+pub(crate) fn free_ports() -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let free = |offset| {
+            let port = first.port().checked_add(offset);
+            port.is_some_and(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        };
+        if (0..3).all(free) {
+            return Ok(first);
+        }
+    }
+    anyhow::bail!("no three free ports in a row")
+}
