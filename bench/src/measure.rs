@@ -20,6 +20,8 @@ pub(crate) fn process_cpu(pid: u32) -> Result<Duration> {
 
 /// Processor time of this thread.
 pub(crate) fn thread_cpu() -> Result<Duration> {
+    // The kernel brings the number up to date when it schedules.
+    std::thread::yield_now();
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds = text.split(' ').next().and_then(|field| field.parse().ok());
     Ok(Duration::from_nanos(nanoseconds.context("no time in schedstat")?))
