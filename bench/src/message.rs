@@ -115,7 +115,10 @@ pub(crate) fn certificate(answer: &[u8]) -> Result<Vec<u8>> {
             ensure!(!issued.full_response.is_empty(), "an answer without CMC full response");
             Ok(issued.certificate)
         }
-        other => bail!("no certificate in the answer: {other:?}"),
+        other @ (RequestSecurityTokenResponse::Pending(_)
+        | RequestSecurityTokenResponse::KeyExchangeToken(_)) => {
+            bail!("no certificate in the answer: {other:?}")
+        }
     }
 }
 
