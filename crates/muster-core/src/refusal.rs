@@ -112,6 +112,14 @@ pub enum Refusal {
         /// What the officer wrote.
         comment: String,
     },
+    /// Policy said no when the request came; asked about later.
+    #[error("Request {id} was refused: {sentence}")]
+    DeniedBefore {
+        /// The request.
+        id: RequestId,
+        /// What the requester read then.
+        sentence: String,
+    },
     /// The CA certificate ends so soon that clients would renew the certificate at once.
     #[error(
         "The CA certificate ends on {0}, too soon for this template; the administrator has to renew the CA."
@@ -147,6 +155,7 @@ impl Refusal {
             Self::RenewalTemplate => "RENEW_TEMPLATE",
             Self::RenewalSigner => "RENEW_SIGNER",
             Self::DeniedByOfficer { .. } => "DENIED",
+            Self::DeniedBefore { .. } => "DENIED_BEFORE",
             Self::CaExpiring(_) => "CA_EXPIRY",
         }
     }

@@ -117,8 +117,11 @@ impl Enrollment {
         let approved = match policy::decide(principal, template, &submission, &circumstances) {
             Decision::Issue(approved) => approved,
             Decision::Pend => {
-                self.store.record_pending(row(submission)).await?;
-                return Ok(Reply::Pending { id });
+                let raw = submission.raw.clone();
+                return match self.store.record_pending(row(submission)).await {
+                    Ok(()) => Ok(Reply::Pending { id }),
+                    Err(error) => self.repeated_or(error.into(), caller, &template.name, &raw, record).await,
+                };
             }
             Decision::Deny(refusal) => return self.deny(row(submission), refusal).await,
         };
@@ -128,11 +131,22 @@ impl Enrollment {
         let opening = Opening::New(Box::new(row(submission)));
         match self.issue(*approved, id, opening, record.actor()).await {
             Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
-            // The same octets at the same moment: the store took one of them, and its answer is for both.
-            Err(error) => match self.repeated(caller, &template.name, &raw, record).await {
-                Ok(Some(reply)) => Ok(reply),
-                Ok(None) | Err(_) => Err(error),
-            },
+            Err(error) => self.repeated_or(error, caller, &template.name, &raw, record).await,
+        }
+    }
+
+    /// The same octets at the same moment: the store took one of them, and its answer is for both. Otherwise `error`.
+    async fn repeated_or(
+        &self,
+        error: ServiceError,
+        caller: &Caller,
+        template: &str,
+        raw: &[u8],
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        match self.repeated(caller, template, raw, record).await {
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) | Err(_) => Err(error),
         }
     }
 
@@ -201,8 +215,15 @@ impl Enrollment {
                 None => Err(ServiceError::Internal(format!("request {id} is issued and has no certificate"))),
             },
             Disposition::Denied => {
-                let comment = row.summary.decision.and_then(|d| d.comment).or(row.summary.message);
-                let refusal = Refusal::DeniedByOfficer { id, comment: comment.unwrap_or_default() };
+                let summary = row.summary;
+                // Policy leaves a code, an officer a comment.
+                let refusal = match summary.code {
+                    Some(_) => Refusal::DeniedBefore { id, sentence: summary.message.unwrap_or_default() },
+                    None => {
+                        let comment = summary.decision.and_then(|d| d.comment).unwrap_or_default();
+                        Refusal::DeniedByOfficer { id, comment }
+                    }
+                };
                 Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
             }
             Disposition::Failed => Err(ServiceError::RequestFailed(id)),

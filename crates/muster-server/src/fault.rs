@@ -352,6 +352,7 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
         Refusal::DeniedByOfficer { .. } => Hresult::CERTSRV_E_ADMIN_DENIED_REQUEST,
+        Refusal::DeniedBefore { .. } => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
         Refusal::CaExpiring(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,
     }
 }

@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::auth::LONGEST_CHAIN;
@@ -154,10 +155,13 @@ pub(crate) async fn serve_tls<H: Handler>(
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            () = stopped(&mut stop) => return,
+            // Connections that have ended are let go of.
+            Some(_) = connections.join_next() => continue,
+            () = stopped(&mut stop) => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -178,13 +182,17 @@ pub(crate) async fn serve_tls<H: Handler>(
             tracing::debug!(listener = name, %peer, "too many connections of this address");
             continue;
         };
-        let (acceptor, gate, handler, stop, name) =
+        let (acceptor, gate, handler, mut stop, name) =
             (acceptor.clone(), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _guard = guard;
             let _ = stream.set_nodelay(true);
             let deadline = Duration::from_secs(gate.limits.handshake_seconds);
-            let tls = match tokio::time::timeout(deadline, acceptor.accept(stream)).await {
+            let handshake = tokio::select! {
+                handshake = tokio::time::timeout(deadline, acceptor.accept(stream)) => handshake,
+                () = stopped(&mut stop) => return,
+            };
+            let tls = match handshake {
                 Ok(Ok(tls)) => tls,
                 Ok(Err(error)) => {
                     tracing::debug!(listener = name, %peer, %error, "the TLS handshake failed");
@@ -206,6 +214,8 @@ pub(crate) async fn serve_tls<H: Handler>(
             serve_connection(TokioIo::new(tls), connection, &gate.limits, handler, stop).await;
         });
     }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn serve_connection<H: Handler>(

@@ -186,9 +186,22 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing keeps running then.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_with(settings, clock, Options::default()).await
+    }
+
+    /// The same with other options of the store, through which tests provoke faults.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[doc(hidden)]
+    pub async fn start_with(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, StartError> {
         let settings = Arc::new(settings);
         let authority = Arc::new(open_authority(&settings, &*clock)?);
-        let options = Options { create: false, ..Options::default() };
+        let options = Options { create: false, ..options };
         let store = Store::open(&store_path(&settings), &options, clock.now())?;
         for abandoned in store.recover(clock.now(), STUCK_SECONDS).await? {
             tracing::warn!(
@@ -236,7 +249,7 @@ impl Node {
             enrollment,
             publisher: Arc::clone(&publisher),
             certificate: Arc::clone(&certificate),
-            xml_limits: XmlLimits { bytes: settings.limits.body_bytes, ..XmlLimits::default() },
+            xml_limits: XmlLimits::request_with_bytes(settings.limits.body_bytes),
             clock,
             settings: Arc::clone(&settings),
         });

@@ -1,6 +1,26 @@
-//! What several test suites share: an in-process server, test keys, a movable clock.
+//! What several test suites share: an in-process server, test keys, a movable clock, the log, the real executable.
+//!
+//! [`TestServer`] makes a whole installation in a folder of its own and serves it in this process; [`https`] talks to
+//! it, or to the executable, octet by octet; [`requests`] writes what a client would. Everything here stops at the
+//! first surprise, because nothing but tests uses it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "used by tests alone, which stop at the first surprise"
+)]
 
+pub mod executable;
+pub mod https;
+pub mod log;
 pub mod messages;
 pub mod peers;
+mod ports;
+pub mod requests;
+pub mod server;
 pub mod site;
 pub mod tools;
+
+pub use executable::Executable;
+pub use https::{Answer, Https, Identity};
+pub use requests::{Key, SignIn};
+pub use server::{MovableClock, TestServer};

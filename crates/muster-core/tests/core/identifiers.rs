@@ -34,6 +34,7 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner
         | Refusal::DeniedByOfficer { .. }
+        | Refusal::DeniedBefore { .. }
         | Refusal::CaExpiring(_) => (),
     };
     let all = vec![
@@ -60,6 +61,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::RenewalTemplate,
         Refusal::RenewalSigner,
         Refusal::DeniedByOfficer { id: RequestId::new(7).unwrap(), comment: "not now".to_owned() },
+        Refusal::DeniedBefore { id: RequestId::new(7).unwrap(), sentence: "Not so.".to_owned() },
         Refusal::CaExpiring(NOW),
     ];
     all.iter().for_each(listed);
@@ -79,7 +81,7 @@ fn refusals_are_sentences_with_codes_of_their_own() {
         assert!(refusal.code().chars().all(word), "{}", refusal.code());
         assert!(codes.insert(refusal.code()), "{} twice", refusal.code());
     }
-    assert_eq!(codes.len(), 24, "one of each kind");
+    assert_eq!(codes.len(), 25, "one of each kind");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use aws_lc_rs::rand::SystemRandom;
 use muster_core::identity::AccountName;
 use muster_core::{Caller, Method, UnixTime};
 use muster_proto::soap::UsernameToken;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::throttle::Throttle;
 use crate::accounts::{Account, Accounts};
@@ -56,7 +56,7 @@ pub(super) struct Passwords {
     by_address: Throttle<IpAddr>,
     address_failures: Mutex<HashMap<IpAddr, u32>>,
     running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    waiting: Semaphore,
     verified: Mutex<HashMap<[u8; 32], UnixTime>>,
     key: hmac::Key,
     remember_seconds: i64,
@@ -76,7 +76,7 @@ impl Passwords {
             by_address: Throttle::default(),
             address_failures: Mutex::default(),
             running: Arc::new(Semaphore::new(limits.password_verifications)),
-            waiting: Arc::new(Semaphore::new(limits.password_verifications + limits.password_queue)),
+            waiting: Semaphore::new(limits.password_queue.max(1)),
             verified: Mutex::default(),
             key: key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
             remember_seconds,
@@ -107,15 +107,20 @@ impl Passwords {
         {
             return Ok(Caller::authenticated(account.principal.clone(), Method::UsernamePassword));
         }
-        let slowed = name.as_ref().is_some_and(|name| !self.by_account.allows(name, now));
-        if slowed || !self.by_address.allows(&peer, now) {
-            return Err(AuthError::BadCredentials.into());
+        self.check_pace(name.as_ref(), peer, now)?;
+        let turn = self.turn().await?;
+        // While this one waited, the same password may have been verified, or the account guessed at too often.
+        if let (Some(account), Some(fingerprint)) = (&account, &fingerprint)
+            && self.remembers(fingerprint, now)
+        {
+            return Ok(Caller::authenticated(account.principal.clone(), Method::UsernamePassword));
         }
+        self.check_pace(name.as_ref(), peer, now)?;
         let hash =
             account.as_ref().and_then(|account| account.password_hash.as_ref()).map(|hash| hash.0.clone());
         let known = hash.is_some();
-        let right =
-            self.compare(hash.unwrap_or_else(|| self.decoy.clone()), password.to_owned()).await? && known;
+        let hash = hash.unwrap_or_else(|| self.decoy.clone());
+        let right = compare(turn, hash, password.to_owned()).await? && known;
         match (right, account, fingerprint) {
             (true, Some(account), Some(fingerprint)) => {
                 self.remember(fingerprint, now);
@@ -132,17 +137,16 @@ impl Passwords {
         }
     }
 
-    /// Hashes on a thread of its own; bounded in number and in those who wait.
-    async fn compare(&self, hash: String, password: String) -> Result<bool, ServiceError> {
+    /// Guesses are slowed down, by account and by address.
+    fn check_pace(&self, name: Option<&AccountName>, peer: IpAddr, now: UnixTime) -> Result<(), AuthError> {
+        let slowed = name.is_some_and(|name| !self.by_account.allows(name, now));
+        if slowed || !self.by_address.allows(&peer, now) { Err(AuthError::BadCredentials) } else { Ok(()) }
+    }
+
+    /// Waits until a password may be hashed; bounded in those who wait.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
         let _place = self.waiting.try_acquire().map_err(|_| Unavailable::Busy)?;
-        let _turn = self.running.acquire().await.map_err(|_| Unavailable::Busy)?;
-        let password = zeroize::Zeroizing::new(password);
-        tokio::task::spawn_blocking(move || {
-            PasswordHash::new(&hash)
-                .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
-        })
-        .await
-        .map_err(|error| ServiceError::Internal(format!("password verification ended early: {error}")))
+        Arc::clone(&self.running).acquire_owned().await.map_err(|_| Unavailable::Busy)
     }
 
     fn address_failed(&self, peer: IpAddr, now: UnixTime) {
@@ -188,4 +192,17 @@ impl Passwords {
         }
         verified.insert(fingerprint, now.plus(self.remember_seconds));
     }
+}
+
+/// Hashes on a thread of its own, which holds the turn until it is done, whether or not the caller still waits:
+/// hanging up early must not make room for another hash.
+async fn compare(turn: OwnedSemaphorePermit, hash: String, password: String) -> Result<bool, ServiceError> {
+    let password = zeroize::Zeroizing::new(password);
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        PasswordHash::new(&hash)
+            .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+    })
+    .await
+    .map_err(|error| ServiceError::Internal(format!("password verification ended early: {error}")))
 }

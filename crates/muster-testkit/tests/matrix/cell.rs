@@ -1,0 +1,448 @@
+//! One cell of the matrix: what is sent, and what has to come back.
+
+use std::sync::Arc;
+
+use muster_core::Method;
+use muster_proto::wcce::{RequestedExtension, TemplateId};
+use muster_server::config::{Endpoint, Service};
+use muster_testkit::https::Connection;
+use muster_testkit::requests::{MESSAGE_ID, Messages};
+use muster_testkit::server::{PASSWORD, path};
+use muster_testkit::{Answer, Identity, Key, SignIn, TestServer, log};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    GetPolicies,
+    Issue,
+    Renewal,
+    Query,
+    KeyExchangeToken,
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::GetPolicies, Self::Issue, Self::Renewal, Self::Query, Self::KeyExchangeToken];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Well,
+    Anonymous,
+    WrongCredentials,
+    DisabledAccount,
+    MalformedEnvelope,
+    MalformedDer,
+    Oversize,
+    NoPermission,
+    UnknownTemplate,
+    TemplateConflict,
+    RenewalOnlyEndpoint,
+    Pending,
+    Denied,
+    /// A request, or a certificate to be renewed, of somebody else.
+    Foreign,
+    StoreDown,
+    DiskFull,
+    StoreLocked,
+}
+
+impl Condition {
+    /// Those under which the store is well.
+    pub(crate) const STORE_WELL: [Self; 14] = [
+        Self::Well,
+        Self::Anonymous,
+        Self::WrongCredentials,
+        Self::DisabledAccount,
+        Self::MalformedEnvelope,
+        Self::MalformedDer,
+        Self::Oversize,
+        Self::NoPermission,
+        Self::UnknownTemplate,
+        Self::TemplateConflict,
+        Self::RenewalOnlyEndpoint,
+        Self::Pending,
+        Self::Denied,
+        Self::Foreign,
+    ];
+}
+
+/// What has to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// The combination makes no sense.
+    Nothing,
+    /// Success.
+    Well,
+    /// Taken under submission.
+    Pending,
+    /// An answer without policies.
+    NoPolicies,
+    /// HTTP 500 with a fault.
+    Fault { codes: &'static str, hresult: Option<u32>, log: &'static str, sentence: &'static str },
+    /// A status of HTTP alone, without SOAP.
+    Http { status: u16, log: &'static str, sentence: &'static str },
+}
+
+const AUTHENTICATION: &str = "s:Sender f:FailedAuthentication";
+const DENIED: Expected = Expected::Fault {
+    codes: "s:Receiver",
+    hresult: Some(0x8009_4012),
+    log: "TEMPLATE_DENIED",
+    sentence: "You are not allowed to enroll for this template, or it is not offered here; ask for permission to enroll.",
+};
+const UNAVAILABLE: Expected = Expected::Http {
+    status: 503,
+    log: "STORE",
+    sentence: "The service cannot issue certificates at the moment; the client should try the next server.",
+};
+
+const fn authentication(log: &'static str, sentence: &'static str) -> Expected {
+    Expected::Fault { codes: AUTHENTICATION, hresult: None, log, sentence }
+}
+
+const fn detail(hresult: u32, log: &'static str, sentence: &'static str) -> Expected {
+    Expected::Fault { codes: "s:Receiver", hresult: Some(hresult), log, sentence }
+}
+
+/// The table.
+pub(crate) fn expected(operation: Operation, method: Method, condition: Condition) -> Expected {
+    use Operation::{GetPolicies, Issue, KeyExchangeToken, Query, Renewal};
+    let enrolls = matches!(operation, Issue | Renewal);
+    match condition {
+        Condition::Well => Expected::Well,
+        Condition::Anonymous => match method {
+            Method::UsernamePassword => authentication(
+                "PASSWORD_MISSING",
+                "This address needs a user name and a password in the message; configure the client to send them.",
+            ),
+            Method::ClientCertificate => authentication(
+                "CERT_MISSING",
+                "This address needs a client certificate in the TLS handshake; configure the client to send one.",
+            ),
+        },
+        Condition::WrongCredentials | Condition::DisabledAccount => match method {
+            Method::UsernamePassword => authentication(
+                "BAD_CREDENTIALS",
+                "The user name or password is not correct, or the account is temporarily locked.",
+            ),
+            Method::ClientCertificate => authentication(
+                "CERT_UNKNOWN",
+                "This certificate was not issued by this service, or its account may not use it any more.",
+            ),
+        },
+        Condition::MalformedEnvelope => Expected::Fault {
+            codes: "s:Sender",
+            hresult: None,
+            log: "XML_REFUSED",
+            sentence: "The message was refused: ",
+        },
+        Condition::MalformedDer if enrolls => {
+            detail(0x8007_000d, "REQUEST_MALFORMED", "The request was refused: ")
+        }
+        Condition::Oversize => {
+            Expected::Http { status: 413, log: "HTTP", sentence: "The message is larger than 64 KiB." }
+        }
+        Condition::NoPermission if operation == GetPolicies => Expected::NoPolicies,
+        Condition::NoPermission | Condition::UnknownTemplate if enrolls => DENIED,
+        Condition::TemplateConflict if enrolls => detail(
+            0x8009_4802,
+            "TEMPLATE_CONFLICT",
+            "The request names two different templates; create a new request.",
+        ),
+        Condition::RenewalOnlyEndpoint if operation == Issue => detail(
+            0x8007_0005,
+            "RENEWAL_ONLY",
+            "This address accepts renewals only; enroll at another address of the enrollment policy.",
+        ),
+        Condition::RenewalOnlyEndpoint if operation != GetPolicies => Expected::Well,
+        Condition::Pending if enrolls || operation == Query => Expected::Pending,
+        Condition::Denied if operation == Query => {
+            detail(0x8009_4014, "DENIED", "Request [id] was denied by an officer: not today")
+        }
+        Condition::Foreign => match (operation, method) {
+            (Query, _) => {
+                detail(0x8009_4004, "REQUEST_UNKNOWN", "There is no request [id] for this account.")
+            }
+            (Renewal, Method::UsernamePassword) => detail(
+                0x8007_0005,
+                "RENEW_FOREIGN",
+                "The certificate to be renewed belongs to another account; enroll anew.",
+            ),
+            (Renewal, Method::ClientCertificate) => detail(
+                0x8009_400e,
+                "RENEW_SIGNER",
+                "The certificate of the connection is not the one that signed the renewal; use the same for both.",
+            ),
+            (GetPolicies | Issue | KeyExchangeToken, _) => Expected::Nothing,
+        },
+        Condition::StoreDown => UNAVAILABLE,
+        // What need not be written is answered.
+        Condition::DiskFull | Condition::StoreLocked if enrolls => UNAVAILABLE,
+        Condition::DiskFull | Condition::StoreLocked => Expected::Well,
+        Condition::MalformedDer
+        | Condition::NoPermission
+        | Condition::UnknownTemplate
+        | Condition::TemplateConflict
+        | Condition::RenewalOnlyEndpoint
+        | Condition::Pending
+        | Condition::Denied => Expected::Nothing,
+    }
+}
+
+/// What the cells need to be there before.
+pub(crate) struct World {
+    pub(crate) server: TestServer,
+    alice: Identity,
+    bob: Identity,
+    dave: Identity,
+    /// Of no group.
+    nobody: Identity,
+    /// Alice's, from a template that asks for approval.
+    approved: Identity,
+    issued: String,
+    pending: String,
+    denied: String,
+    foreign: String,
+    /// Names another template than the request does, by its identifier.
+    another_template: [RequestedExtension; 1],
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let server = TestServer::start().await;
+        let now = || muster_core::Clock::now(&server.clock);
+        let officer = || muster_core::audit::Actor::Officer("officer".to_owned());
+        let alice = server.enroll("alice", "User").await;
+        let bob = server.enroll("bob", "User").await;
+        server.store.set_enabled("dave".parse().unwrap(), true, officer(), now()).await.unwrap();
+        let dave = server.enroll("dave", "User").await;
+        server.store.set_enabled("dave".parse().unwrap(), false, officer(), now()).await.unwrap();
+
+        // One who had a certificate once and is in no group any more.
+        let name: muster_core::identity::AccountName = "nobody".parse().unwrap();
+        let mut principal = server.store.account(&name).await.unwrap().unwrap().principal;
+        principal.groups.insert("users".parse().unwrap());
+        server.store.put_account(principal.clone(), officer(), now()).await.unwrap();
+        let nobody = server.enroll("nobody", "User").await;
+        principal.groups.clear();
+        server.store.put_account(principal, officer(), now()).await.unwrap();
+
+        let endpoint = server.endpoint(Service::Enrollment, Method::UsernamePassword);
+        let messages = server.messages(endpoint, SignIn::Password("alice", PASSWORD));
+        let submit = async |request: &[u8]| server.post(endpoint, None, &messages.issue(request)).await;
+        let (issued, _) = submit(&Key::generate().request("User")).await.issued();
+        let pending = submit(&Key::generate().request("Approved")).await.pending();
+        let denied = submit(&Key::generate().request("Approved")).await.pending();
+        let id = denied.parse().unwrap();
+        server.store.deny(id, "officer".to_owned(), "not today".to_owned(), now()).await.unwrap();
+        let key = Arc::new(Key::generate());
+        let id = submit(&key.request("Approved")).await.pending();
+        server.store.approve(id.parse().unwrap(), "officer".to_owned(), now()).await.unwrap();
+        let (_, certificate) = server.post(endpoint, None, &messages.query(&id)).await.issued();
+        let approved = Identity { certificate, key };
+        let bobs = server.messages(endpoint, SignIn::Password("bob", PASSWORD));
+        let message = bobs.issue(&Key::generate().request("User"));
+        let (foreign, _) = server.post(endpoint, None, &message).await.issued();
+        let templates = server.store.catalog().await.unwrap();
+        let other = templates.iter().find(|t| t.name == "UserEmail").and_then(|t| t.oid.as_ref()).unwrap();
+        let id = TemplateId { oid: other.as_str().parse().unwrap(), major: None, minor: None };
+        let oid = "1.3.6.1.4.1.311.21.7".parse().unwrap();
+        let another_template = [RequestedExtension { oid, critical: false, value: id.to_der() }];
+        Self {
+            server,
+            alice,
+            bob,
+            dave,
+            nobody,
+            approved,
+            issued,
+            pending,
+            denied,
+            foreign,
+            another_template,
+        }
+    }
+
+    fn endpoint(&self, operation: Operation, method: Method, condition: Condition) -> &Endpoint {
+        match (operation, condition) {
+            (Operation::GetPolicies, _) => self.server.endpoint(Service::Policy, method),
+            (_, Condition::RenewalOnlyEndpoint) => self.server.renewal_only(method),
+            _ => self.server.endpoint(Service::Enrollment, method),
+        }
+    }
+
+    /// Somebody else's key under alice's names and serial number.
+    fn look_alike(&self) -> Identity {
+        let key = Arc::new(Key::generate());
+        let (own, forged) = (self.alice.key.spki(), key.spki());
+        let mut certificate = self.alice.certificate.clone();
+        let at = certificate.windows(own.len()).position(|w| w == own).unwrap();
+        certificate[at..at + own.len()].copy_from_slice(forged);
+        Identity { certificate, key }
+    }
+
+    fn message(&self, operation: Operation, condition: Condition, messages: &Messages) -> String {
+        let template = match condition {
+            Condition::NoPermission => "Computer",
+            Condition::UnknownTemplate => "NoSuchTemplate",
+            Condition::Pending => "Approved",
+            _ => "User",
+        };
+        let extensions: &[RequestedExtension] =
+            if condition == Condition::TemplateConflict { &self.another_template } else { &[] };
+        let broken = |mut request: Vec<u8>| {
+            if condition == Condition::MalformedDer {
+                request.truncate(request.len() - 7);
+            }
+            request
+        };
+        let message = match operation {
+            Operation::GetPolicies => messages.get_policies(),
+            Operation::Issue => messages.issue(&broken(Key::generate().request_with(template, extensions))),
+            Operation::Renewal => {
+                let old = match condition {
+                    Condition::Foreign => &self.bob,
+                    Condition::Pending => &self.approved,
+                    _ => &self.alice,
+                };
+                let key = Key::generate();
+                messages.issue(&broken(key.renewal_with(template, extensions, &old.certificate, &old.key)))
+            }
+            Operation::Query => messages.query(match condition {
+                Condition::Pending => &self.pending,
+                Condition::Denied => &self.denied,
+                Condition::Foreign => &self.foreign,
+                _ => &self.issued,
+            }),
+            Operation::KeyExchangeToken => messages.key_exchange_token(),
+        };
+        match condition {
+            Condition::MalformedEnvelope => message.replace("</s:Body>", ""),
+            Condition::Oversize => message + &" ".repeat(64 * 1024),
+            _ => message,
+        }
+    }
+
+    /// Sends the message of one cell, and checks what comes back. Returns a refusal as it is to be compared.
+    pub(crate) async fn check(
+        &self,
+        operation: Operation,
+        method: Method,
+        condition: Condition,
+    ) -> Option<(&'static str, String)> {
+        let expected = expected(operation, method, condition);
+        if expected == Expected::Nothing {
+            return None;
+        }
+        let endpoint = self.endpoint(operation, method, condition);
+        let sign_in = match (method, condition) {
+            (Method::ClientCertificate, _) | (_, Condition::Anonymous) => SignIn::None,
+            (_, Condition::WrongCredentials) => SignIn::Password("bob", "wrong"),
+            (_, Condition::DisabledAccount) => SignIn::Password("dave", PASSWORD),
+            (_, Condition::NoPermission) if operation == Operation::GetPolicies => {
+                SignIn::Password("nobody", PASSWORD)
+            }
+            (Method::UsernamePassword, _) => SignIn::Password("alice", PASSWORD),
+        };
+        let identity = match (method, condition) {
+            (Method::UsernamePassword, _) | (_, Condition::Anonymous) => None,
+            (_, Condition::WrongCredentials) => Some(self.look_alike()),
+            (_, Condition::DisabledAccount) => Some(self.dave.clone()),
+            (_, Condition::NoPermission) if operation == Operation::GetPolicies => Some(self.nobody.clone()),
+            (_, Condition::Pending) if operation == Operation::Renewal => Some(self.approved.clone()),
+            (Method::ClientCertificate, _) => Some(self.alice.clone()),
+        };
+        let message = self.message(operation, condition, &self.server.messages(endpoint, sign_in));
+        let mut connection: Connection = self.server.connect(endpoint, identity.as_ref()).await;
+        let answer = connection.post(&path(endpoint), &message).await;
+        let cell = format!("{operation:?} × {method:?} × {condition:?}");
+        assert_ne!(answer.status, 401, "{cell}");
+        assert_eq!(answer.header("www-authenticate"), None, "{cell}");
+        match expected {
+            Expected::Nothing => None,
+            Expected::Well => {
+                self.check_success(operation, &answer, &cell);
+                None
+            }
+            Expected::Pending => {
+                assert!(!answer.pending().is_empty(), "{cell}");
+                None
+            }
+            Expected::NoPolicies => {
+                assert!(answer.policies().response.policies.is_empty(), "{cell}");
+                None
+            }
+            Expected::Fault { codes, hresult, log, sentence } => {
+                assert_eq!((answer.status, answer.is_soap()), (500, true), "{cell}: {}", answer.text());
+                assert_eq!(answer.codes(), codes, "{cell}");
+                let relates = format!("<a:RelatesTo>{MESSAGE_ID}</a:RelatesTo>");
+                // What cannot be read to its end has no MessageID for certain.
+                let readable = condition != Condition::MalformedEnvelope;
+                assert_eq!(answer.text().contains(&relates), readable, "{cell}");
+                if let Some(hresult) = hresult {
+                    let detail = answer.detail();
+                    assert_eq!(
+                        detail.error_code.map(|c| c.code()),
+                        Some(hresult),
+                        "{cell}: {}",
+                        answer.text()
+                    );
+                    assert!(detail.invalid_request, "{cell}");
+                }
+                let text = self.without_ids(&answer.fault().reason);
+                check_sentence(&cell, &text, sentence, &answer);
+                check_log(&cell, &answer, log);
+                Some((log, self.without_ids(&answer.golden())))
+            }
+            Expected::Http { status, log, sentence } => {
+                assert_eq!((answer.status, answer.is_soap()), (status, false), "{cell}: {}", answer.text());
+                if status == 503 {
+                    assert_eq!(answer.header("retry-after"), Some("30"), "{cell}");
+                }
+                check_sentence(&cell, answer.text().trim_end(), sentence, &answer);
+                check_log(&cell, &answer, log);
+                Some((log, answer.golden()))
+            }
+        }
+    }
+
+    fn check_success(&self, operation: Operation, answer: &Answer, cell: &str) {
+        match operation {
+            Operation::GetPolicies => assert!(!answer.policies().response.policies.is_empty(), "{cell}"),
+            Operation::Issue | Operation::Renewal => assert!(!answer.issued().1.is_empty(), "{cell}"),
+            Operation::Query => assert_eq!(answer.issued().0, self.issued, "{cell}"),
+            Operation::KeyExchangeToken => {
+                assert_eq!(answer.status, 200, "{cell}");
+                assert!(answer.text().contains("KeyExchangeToken"), "{cell}");
+            }
+        }
+    }
+
+    /// Numbers of requests differ from run to run.
+    fn without_ids(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for id in [&self.pending, &self.denied, &self.foreign] {
+            text = text.replace(&format!("equest {id} "), "equest [id] ");
+        }
+        match text.split_once("<RequestID>").map(|(a, rest)| (a.to_owned(), rest.split_once("</RequestID>")))
+        {
+            Some((before, Some((_, after)))) => format!("{before}<RequestID>[id]</RequestID>{after}"),
+            _ => text,
+        }
+    }
+}
+
+fn check_sentence(cell: &str, text: &str, sentence: &str, answer: &Answer) {
+    assert!(text.starts_with(sentence), "{cell}: {text}");
+    assert!(text.ends_with(&format!("(reference {})", answer.reference())), "{cell}: {text}");
+    assert!(text.chars().count() <= 240, "{cell}: {text}");
+}
+
+/// The log has the reference, the status and the code, and nothing secret.
+fn check_log(cell: &str, answer: &Answer, code: &str) {
+    let event = log::event(&answer.reference());
+    assert_eq!(event["outcome"], code, "{cell}: {event}");
+    assert_eq!(event["status"], answer.status, "{cell}: {event}");
+    assert!(!event["detail"].as_str().unwrap().is_empty(), "{cell}: {event}");
+    assert!(!event.to_string().contains(PASSWORD), "{cell}: {event}");
+}
