@@ -1,6 +1,6 @@
 //! The configuration file: one TOML text, one typed tree, validated into [`Settings`] before anything starts.
 //!
-//! [`file`] is the tree as it is written, with every default in one place; unknown keys are refused. This module
+//! [`mod@file`] is the tree as it is written, with every default in one place; unknown keys are refused. This module
 //! turns it into typed endpoints and names file, line and key of whatever is wrong.
 
 pub mod file;

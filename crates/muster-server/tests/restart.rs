@@ -1,5 +1,7 @@
 //! What a node does at its second start.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests that cannot bind has nothing to test")]
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 

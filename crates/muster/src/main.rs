@@ -38,7 +38,7 @@ enum Command {
     #[command(flatten)]
     Admin(admin::Command),
     #[command(flatten)]
-    Client(client::Command),
+    Client(Box<client::Command>),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -61,12 +61,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command, output: Output) -> ExitCode {
-    let outcome = match command {
+    let outcome: output::Outcome = match command {
         #[cfg(feature = "server")]
         Command::Server(command) => serve::run(command, output).await,
         #[cfg(feature = "server")]
         Command::Admin(command) => admin::run(command, output).await,
-        Command::Client(command) => return client::run(command, output).await,
+        Command::Client(command) => return client::run(*command, output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "muster", &mut std::io::stdout());
             Ok(())

@@ -1,7 +1,9 @@
 //! `muster enroll`.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "server")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
