@@ -97,13 +97,11 @@ impl Sqlite {
             return Err(StoreError::Other(format!("synchronous is {synchronous} and cannot be set to FULL")));
         }
         let node = Node::register(path)?;
-        let created = schema::migrate(&mut conn, MIGRATIONS, || node.others_live())?;
+        schema::migrate(&mut conn, MIGRATIONS, || node.others_live())?;
         if let Some(pages) = options.max_pages {
             conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
         }
-        if created {
-            initialize(&mut conn, now)?;
-        }
+        initialize(&mut conn, now)?;
         let announced = Announcements::default();
         let writer = Writer::start(conn, announced.clone(), options.faults.clone())?;
         let store = Self {
@@ -278,8 +276,15 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
 
 /// The first audit record, so that a chain that begins otherwise is known to be cut.
 fn initialize(conn: &mut Connection, now: UnixTime) -> Result<(), StoreError> {
+    if !audit::Head::read(conn)?.is_start() {
+        return Ok(());
+    }
     let transaction = Transaction::new(conn, TransactionBehavior::Immediate)?;
     let begin = audit::Head::read(&transaction)?;
+    // Again under the lock: another process may have been faster.
+    if !begin.is_start() {
+        return Ok(());
+    }
     let tx = Tx { conn: &transaction, head: begin.into() };
     tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
     tx.head.get().write_unless(begin, &transaction)?;

@@ -27,6 +27,11 @@ impl Head {
         Ok(statement.query_row([], |row| Ok(Self { sequence: row.get(0)?, hash: row.get(1)? }))?)
     }
 
+    /// Whether there is no record yet.
+    pub(super) const fn is_start(&self) -> bool {
+        self.sequence == 0
+    }
+
     pub(super) fn write_unless(self, before: Self, conn: &Connection) -> Result<(), StoreError> {
         if self != before {
             conn.prepare_cached("UPDATE audit_head SET sequence = ?1, hash = ?2 WHERE one = 1")?

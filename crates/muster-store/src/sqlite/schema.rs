@@ -48,25 +48,25 @@ const fn refuse_newer(found: u32, known: u32) -> Result<(), StoreError> {
     if found > known { Err(StoreError::NewerSchema { found, known }) } else { Ok(()) }
 }
 
-/// Brings the database to the last version. Returns whether it was empty before.
+/// Brings the database to the last version.
 ///
 /// `others_live` tells whether another process uses the database; then an existing schema is left as it is.
 pub(super) fn migrate(
     conn: &mut Connection,
     migrations: &[&str],
     others_live: impl FnOnce() -> Result<bool, StoreError>,
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
     let last = known(migrations);
     refuse_newer(version(conn)?, last)?;
     if version(conn)? == last {
-        return Ok(false);
+        return Ok(());
     }
     let transaction = Transaction::new(conn, TransactionBehavior::Immediate)?;
     // Again under the lock: another process may have been faster.
     let found = version(&transaction)?;
     refuse_newer(found, last)?;
     if found == last {
-        return Ok(false);
+        return Ok(());
     }
     if found > 0 && others_live()? {
         return Err(StoreError::InUse { found, known: last });
@@ -77,7 +77,7 @@ pub(super) fn migrate(
     }
     transaction.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
     transaction.commit()?;
-    Ok(found == 0)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     fn database(migrations: &[&str]) -> (tempfile::TempDir, Connection) {
         let dir = tempfile::tempdir().unwrap();
         let mut conn = Connection::open(dir.path().join("test.db")).unwrap();
-        assert_eq!(migrate(&mut conn, migrations, || Ok(true)), Ok(true));
+        assert_eq!(migrate(&mut conn, migrations, || Ok(true)), Ok(()));
         (dir, conn)
     }
 
@@ -103,7 +103,7 @@ mod tests {
                 [],
             )
             .unwrap();
-            assert_eq!(migrate(&mut conn, &all, || Ok(false)), Ok(false));
+            assert_eq!(migrate(&mut conn, &all, || Ok(false)), Ok(()));
             assert_eq!(version(&conn), Ok(known(&all)));
             let kept: String =
                 conn.query_row("SELECT policy_id FROM instance", [], |row| row.get(0)).unwrap();

@@ -31,6 +31,22 @@ async fn empty_file_gets_every_version() {
     assert_eq!(store.audit_head().await.unwrap().sequence, 1);
 }
 
+#[tokio::test]
+async fn chain_cut_before_its_first_record_is_begun_at_the_next_start() {
+    let place = Place::new();
+    drop(place.open());
+    // What a crash between making the tables and the first record leaves.
+    place
+        .raw()
+        .execute_batch(
+            "DROP TRIGGER audit_is_never_deleted; DELETE FROM audit;
+             UPDATE audit_head SET sequence = 0, hash = zeroblob(32);",
+        )
+        .unwrap();
+    let report = place.open().audit_verify().await.unwrap();
+    assert_eq!((report.records, report.faults), (1, vec![]));
+}
+
 #[test]
 fn newer_schema_is_refused_and_left_alone() {
     let place = Place::new();
@@ -74,7 +90,7 @@ fn files_are_for_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn written_data_is_synchronized_to_disk() {
+async fn database_has_a_write_ahead_log() {
     let place = Place::new();
     let _store = place.open();
     let mode: String = place.raw().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
