@@ -35,6 +35,8 @@ pub struct Publisher {
     days: u32,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Current>,
+    /// Held while a list is made, so that a crowd of readers after a revocation makes one.
+    making: tokio::sync::Mutex<()>,
 }
 
 struct Current {
@@ -79,7 +81,14 @@ impl Publisher {
     /// A publisher for one CA; lists are valid for `days`.
     #[must_use]
     pub fn new(store: Store, authority: Arc<Authority>, days: u32, clock: Arc<dyn Clock>) -> Self {
-        Self { store, authority, days, clock, current: ArcSwapOption::empty() }
+        Self {
+            store,
+            authority,
+            days,
+            clock,
+            current: ArcSwapOption::empty(),
+            making: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Makes a new list if this node has none, if it is a day old, or if something was revoked since.
@@ -87,12 +96,24 @@ impl Publisher {
     /// # Errors
     /// [`PublishError`]; the last list stays.
     pub async fn publish_if_due(&self) -> Result<(), PublishError> {
+        if self.due().await?.is_none() {
+            return Ok(());
+        }
+        let _making = self.making.lock().await;
+        match self.due().await? {
+            Some(revocations) => self.publish(revocations).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How often the set of revoked serial numbers has changed, if there has to be a new list.
+    async fn due(&self) -> Result<Option<u64>, StoreError> {
         let now = self.clock.now();
         let revocations = self.store.generations().await?.revocations;
         let due = self.current.load().as_ref().is_none_or(|current| {
             current.revocations != revocations || now.since(current.made) >= REFRESH_SECONDS
         });
-        if due { self.publish(revocations).await } else { Ok(()) }
+        Ok(due.then_some(revocations))
     }
 
     async fn publish(&self, revocations: u64) -> Result<(), PublishError> {
