@@ -84,7 +84,9 @@ pub fn certificate_request(input: &[u8]) {
 
 /// The input is the response, once also the CA's certificate.
 pub fn cmc_response(input: &[u8]) {
-    let _ = CmcResponse::parse(input, include_bytes!("../../vectors/ms-wstep/spec-4.1.5.2-certificate.der"));
+    // The CA of some seeds, so that mutations beyond the signature's check are reached.
+    let ca = include_bytes!("../../vectors/ms-wstep/handmade-issuing-ca-sha256-certificate.der");
+    let _ = CmcResponse::parse(input, ca);
     let _ = CmcResponse::parse(input, input);
     let _ = parse_certs_only(input);
 }

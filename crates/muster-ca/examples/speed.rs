@@ -108,6 +108,6 @@ fn contents() -> Result<CertificateContents, Box<dyn Error>> {
         eku: vec!["1.3.6.1.5.5.7.3.2".parse()?, "1.3.6.1.5.5.7.3.1".parse()?],
         policies: Vec::new(),
         template: ("1.3.6.1.4.1.311.21.8.10230.40561.7".parse()?, 100, 3),
-        sid: Some("S-1-5-21-1004336348-1177238915-682003330-1104".to_owned().try_into()?),
+        sid: Some("S-1-5-21-1111111111-2222222222-3333333333-1104".to_owned().try_into()?),
     })
 }

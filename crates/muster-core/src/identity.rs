@@ -82,7 +82,7 @@ impl Sid {
 
 /// The text is not a security identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a security identifier such as S-1-5-21-1004336348-1177238915-682003330-1104")]
+#[error("'{0}' is not a security identifier such as S-1-5-21-1111111111-2222222222-3333333333-1104")]
 pub struct SidError(String);
 
 impl TryFrom<String> for Sid {

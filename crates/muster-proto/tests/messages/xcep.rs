@@ -154,7 +154,7 @@ fn request_that_cannot_be_answered() {
         ("<client xsi:nil='true'/>".to_owned(), "element client is nil or empty"),
         (format!("{client}{client}"), "element client appears twice"),
         (
-            "<client><lastUpdate>20090-03-15T01:02:03Z</lastUpdate></client>".to_owned(),
+            "<client><lastUpdate>20260-04-17T01:02:03Z</lastUpdate></client>".to_owned(),
             "element lastUpdate does not hold a date and time",
         ),
         (

@@ -12,6 +12,6 @@ mod random;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
-mod samples;
-#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod windows;

@@ -227,9 +227,9 @@ fn our_certs_only_message_is_read_by_openssl() {
 }
 
 #[test]
-fn exchange_certificate_of_the_sample_has_its_key_usage() {
+fn exchange_certificate_has_its_key_usage() {
     use der::Decode;
-    let der = read_vector("ms-wstep/spec-4.1.2.2-exchange-certificate.der");
+    let der = read_vector("ms-wstep/handmade-exchange-certificate.der");
     let certificate = x509_cert::Certificate::from_der(&der).unwrap();
     let usages = muster_proto::wcce::certificate_key_usages(&certificate).unwrap().unwrap();
     assert_eq!(usages, [oids::CA_EXCHANGE]);

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use crate::support::read_vector;
 
 const REQUESTS: [&str; 8] = [
-    "ms-wstep/spec-4.1.1.1-pkcs10.der",
-    "ms-wstep/spec-4.1.5.1-renewal.der",
+    "ms-wstep/handmade-user-pkcs10.der",
+    "ms-wstep/handmade-renewal.der",
     "cms/openssl-signed.der",
     "cms/openssl-signed-keyid.der",
     "cms/openssl-signed-stream.der",
