@@ -155,7 +155,7 @@ fn key<'a>(session: Session<'a>, candidate: &'a Candidate) -> CacheKey<'a> {
     CacheKey {
         endpoint: &candidate.endpoint,
         authentication: candidate.authentication,
-        caller: session.credentials.username.as_ref().map_or("", |token| &token.username),
+        caller: session.credentials.caller(candidate.authentication),
     }
 }
 

@@ -18,8 +18,9 @@ use crate::{Clock, Endpoint, Random};
 pub struct CredentialSet {
     /// User name and password.
     pub username: Option<UsernameToken>,
-    /// The transport has a TLS client certificate.
-    pub certificate: bool,
+    /// Who the transport's TLS client certificate says that the client is (see
+    /// [`ClientIdentity::name`](crate::tls::ClientIdentity::name)), if it has one.
+    pub certificate: Option<String>,
 }
 
 impl CredentialSet {
@@ -29,8 +30,20 @@ impl CredentialSet {
         match authentication {
             ClientAuthentication::ANONYMOUS => true,
             ClientAuthentication::USERNAME_PASSWORD => self.username.is_some(),
-            ClientAuthentication::CERTIFICATE => self.certificate,
+            ClientAuthentication::CERTIFICATE => self.certificate.is_some(),
             _ => false,
+        }
+    }
+
+    /// A name for the caller as an endpoint with this authentication sees it; empty if it sees nobody.
+    #[must_use]
+    pub fn caller(&self, authentication: ClientAuthentication) -> &str {
+        match authentication {
+            ClientAuthentication::USERNAME_PASSWORD => {
+                self.username.as_ref().map_or("", |token| &token.username)
+            }
+            ClientAuthentication::CERTIFICATE => self.certificate.as_deref().unwrap_or_default(),
+            _ => "",
         }
     }
 
@@ -47,7 +60,7 @@ impl CredentialSet {
             ClientAuthentication::KERBEROS
         } else if self.username.is_some() {
             ClientAuthentication::USERNAME_PASSWORD
-        } else if self.certificate {
+        } else if self.certificate.is_some() {
             ClientAuthentication::CERTIFICATE
         } else {
             ClientAuthentication::ANONYMOUS
@@ -93,7 +106,7 @@ pub enum Answer<T> {
 #[derive(Debug, Error)]
 pub enum ServiceError {
     /// A service refused.
-    #[error("{endpoint} refused the request: {}", describe(fault))]
+    #[error("the service refused: {}", describe(fault))]
     Refused {
         /// Which.
         endpoint: Endpoint,

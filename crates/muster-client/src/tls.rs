@@ -84,6 +84,14 @@ impl ClientIdentity {
         Ok(Self { chain, key })
     }
 
+    /// A name that no other certificate has: its SHA-256 in hexadecimal.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let leaf: &[u8] = self.chain.first().map_or(&[], |leaf| leaf);
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// From parts in memory, end-entity certificate first.
     #[must_use]
     pub const fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {

@@ -40,7 +40,7 @@ pub enum NotSent {
     #[error("the TLS handshake took more than {} s", .0.as_secs_f32())]
     TlsTimeout(Duration),
     /// The server's certificate is not accepted.
-    #[error("the server's certificate is not accepted: {0}")]
+    #[error("the server's certificate {}", describe(.0))]
     ServerCertificate(CertificateError),
     /// The server refused the TLS session, often for want of a client certificate.
     #[error("the server refused the TLS session: {0:?}")]
@@ -166,6 +166,28 @@ fn refusal_of_handshake(error: &hyper::Error) -> Option<AlertDescription> {
 
 fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
+}
+
+fn describe(error: &CertificateError) -> String {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+
+    if matches!(error, UnknownIssuer) {
+        "comes from a certification authority that is not trusted here".to_owned()
+    } else if let NotValidForNameContext { expected, presented } = error {
+        let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+        format!("is not for {}; it bears {names}", expected.to_str())
+    } else if matches!(error, NotValidForName) {
+        "is for another host".to_owned()
+    } else if matches!(error, Expired | ExpiredContext { .. }) {
+        "has expired".to_owned()
+    } else if matches!(error, NotValidYet | NotValidYetContext { .. }) {
+        "is not valid yet".to_owned()
+    } else {
+        format!("is not accepted: {error}")
+    }
 }
 
 fn certificate_hint(error: &CertificateError) -> &'static str {

@@ -248,7 +248,7 @@ async fn refusal_is_shown_whole_and_ends_it() {
     assert!(error.is_final());
     assert!(
         error.to_string().ends_with(
-            "refused the request: Denied by Policy Module (0x80094012 CERTSRV_E_TEMPLATE_DENIED, request 8)"
+            "the service refused: Denied by Policy Module (0x80094012 CERTSRV_E_TEMPLATE_DENIED, request 8)"
         ),
         "{error}"
     );

@@ -14,3 +14,4 @@ mod policy;
 mod server;
 mod service;
 mod transport;
+mod vectors;

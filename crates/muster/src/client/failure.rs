@@ -61,6 +61,8 @@ struct Facts {
     hresult: Option<String>,
     /// The CA's number of the request.
     request_id: Option<String>,
+    /// The endpoint that refused.
+    endpoint: Option<String>,
     /// Endpoints that were asked in vain.
     attempts: Vec<FailedAttempt>,
     /// Where to continue from.
@@ -82,6 +84,7 @@ impl ClientFailure {
             hint: Some(hint.to_string()).filter(|hint| !hint.is_empty()),
             hresult: None,
             request_id: None,
+            endpoint: None,
             attempts: Vec::new(),
             state: None,
         }))
@@ -104,6 +107,9 @@ impl ClientFailure {
 
     fn lines(&self) -> String {
         let mut text = self.0.error.clone();
+        if let Some(endpoint) = &self.0.endpoint {
+            text.push_str(&format!("\n  at {endpoint}"));
+        }
         for attempt in &self.0.attempts {
             text.push_str(&format!("\n  {}: {}", attempt.endpoint, attempt.error));
         }
@@ -152,11 +158,12 @@ impl From<ServiceError> for ClientFailure {
             ServiceError::NoEndpoint => Kind::Failed,
         };
         let mut failure = Self::new(kind, &error, error.hint());
-        if let ServiceError::Refused { fault, .. } = &error
-            && let FaultKind::Enrollment(detail) = &fault.kind
-        {
-            failure.0.hresult = detail.error_code.map(|code| code.to_string());
-            failure.0.request_id = detail.request_id.as_ref().map(|id| id.as_str().to_owned());
+        if let ServiceError::Refused { endpoint, fault } = &error {
+            failure.0.endpoint = Some(endpoint.to_string());
+            if let FaultKind::Enrollment(detail) = &fault.kind {
+                failure.0.hresult = detail.error_code.map(|code| code.to_string());
+                failure.0.request_id = detail.request_id.as_ref().map(|id| id.as_str().to_owned());
+            }
         }
         failure.0.attempts = error
             .attempts()

@@ -9,7 +9,7 @@ use muster_client::enrollment::{Enrollment, Progress, Status as Stage};
 use muster_client::status::{RequestStatus, request_status};
 use serde::Serialize;
 
-use super::failure::{ClientFailure, PENDING};
+use super::failure::{ClientFailure, Kind, PENDING};
 use super::options::Connection;
 use super::report::{CertificateReport, Steps};
 use crate::output::Output;
@@ -48,7 +48,8 @@ pub(crate) async fn run(arguments: Status, output: Output) -> Result<ExitCode, C
         (Some(state), _, _) => {
             let mut enrollment = Enrollment::load(&state)?;
             if enrollment.status != Stage::Pending {
-                return Err(ClientFailure::failed(
+                return Err(ClientFailure::new(
+                    Kind::Unknown,
                     "it is not known whether the service has the request",
                     format!("send it again with: muster enroll --resume --state {}", state.display()),
                 )
