@@ -440,3 +440,14 @@ fn damaged_state_file_is_refused() {
         assert!(matches!(error, EnrollmentError::State { .. }), "{from}: {error}");
     }
 }
+
+/// What OpenSSL makes of such files is a test of the executable.
+#[test]
+fn password_outside_of_the_format_is_refused() {
+    let ca = Issuer::new("Issuing CA");
+    let key = PrivateKey::generate(KeyType::P256).unwrap();
+    let certificate = Certificate::from_der(&ca.issue(key.public().spki_der(), "host.test")).unwrap();
+    let result =
+        muster_client::pkcs12::encode(&key, &certificate, &[], "🔑", &muster_client::SystemRandom::new());
+    assert_eq!(result, Err(muster_client::pkcs12::Pkcs12Error::Password));
+}

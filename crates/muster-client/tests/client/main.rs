@@ -9,7 +9,6 @@
 )]
 
 mod enroll;
-mod pkcs12;
 mod policy;
 mod server;
 mod service;

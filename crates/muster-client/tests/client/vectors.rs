@@ -1,4 +1,4 @@
-//! Answers that a Windows CA gave, from the messages that MS-WSTEP prints.
+//! Answers of the shape that a Windows CA writes.
 
 use muster_client::answer::{AnswerError, verify};
 use muster_client::certificate::Certificate;
@@ -10,11 +10,11 @@ fn read(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/../../vectors/ms-wstep/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-fn issued(section: &str) -> Issued {
+fn issued(digest: &str) -> Issued {
     Issued {
         disposition_message: DispositionMessage::english("Issued"),
-        full_response: read(&format!("spec-{section}-response.der")),
-        certificate: read(&format!("spec-{section}-certificate.der")),
+        full_response: read(&format!("handmade-issued-{digest}-response.der")),
+        certificate: read(&format!("handmade-issued-{digest}-certificate.der")),
         request_id: RequestId::new("1"),
     }
 }
@@ -32,26 +32,26 @@ fn issuer_in(response: &[u8], leaf: &Certificate) -> Certificate {
 
 #[test]
 fn windows_answer_is_believed_with_its_own_ca_and_key() {
-    for section in ["4.1.1.2", "4.1.5.2"] {
-        let issued = issued(section);
+    for digest in ["sha1", "sha256"] {
+        let issued = issued(digest);
         let leaf = Certificate::from_der(&issued.certificate).unwrap();
         let ca = issuer_in(&issued.full_response, &leaf);
         let answer = verify(&issued, ca.der(), leaf.public_key()).unwrap();
-        assert_eq!(answer.certificate, leaf, "{section}");
-        assert!(answer.sha1, "{section}: SHA-1 is told");
-        assert_eq!(answer.chain[0], ca, "{section}");
-        assert!(answer.chain.last().unwrap().is_self_issued(), "{section}: up to the root");
+        assert_eq!(answer.certificate, leaf, "{digest}");
+        assert_eq!(answer.sha1, digest == "sha1");
+        assert_eq!(answer.chain[0], ca, "{digest}");
+        assert!(answer.chain.last().unwrap().is_self_issued(), "{digest}: up to the root");
 
         let other = PrivateKey::generate(KeyType::P256).unwrap();
-        assert_eq!(verify(&issued, ca.der(), other.public()), Err(AnswerError::OtherKey), "{section}");
+        assert_eq!(verify(&issued, ca.der(), other.public()), Err(AnswerError::OtherKey), "{digest}");
         let wrong = verify(&issued, leaf.der(), leaf.public_key()).unwrap_err();
-        assert!(matches!(wrong, AnswerError::Response(_)), "{section}: {wrong}");
+        assert!(matches!(wrong, AnswerError::Response(_)), "{digest}: {wrong}");
     }
 }
 
 #[test]
 fn answers_of_two_requests_are_not_mixed() {
-    let (first, second) = (issued("4.1.1.2"), issued("4.1.5.2"));
+    let (first, second) = (issued("sha1"), issued("sha256"));
     let leaf = Certificate::from_der(&first.certificate).unwrap();
     let ca = issuer_in(&first.full_response, &leaf);
     let mixed = Issued { full_response: second.full_response, ..first };

@@ -1,8 +1,6 @@
 //! `muster enroll`.
 
 use std::net::IpAddr;
-#[cfg(feature = "server")]
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -233,17 +231,17 @@ pub(crate) struct First<'a> {
     /// The policy service.
     pub(crate) policy_url: &'a str,
     /// PEM of the CA that the service's certificate comes from.
-    pub(crate) ca_file: &'a Path,
+    pub(crate) ca_file: &'a std::path::Path,
     /// The account.
     pub(crate) user: &'a str,
     /// The file with its password.
-    pub(crate) password_file: &'a Path,
+    pub(crate) password_file: &'a std::path::Path,
     /// The template's name.
     pub(crate) template: &'a str,
     /// Where the certificate goes.
-    pub(crate) certificate: &'a Path,
+    pub(crate) certificate: &'a std::path::Path,
     /// Where the private key goes.
-    pub(crate) key: &'a Path,
+    pub(crate) key: &'a std::path::Path,
 }
 
 /// Enrolls the first certificate of an installation, through the services as any client would. Prints nothing.
