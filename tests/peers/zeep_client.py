@@ -133,11 +133,8 @@ class Services:
         if call.get("filter"):
             given = call["filter"]
             oids = {"oid": given["oids"]} if given.get("oids") else zeep.xsd.Nil
-            # The schema has a wildcard where prose has the two versions.
-            versions = [etree.fromstring(f'<{name} xmlns="{XCEP}">{given[key]}</{name}>')
-                        for name, key in (("clientVersion", "client"), ("serverVersion", "server")) if key in given]
-            anything = [zeep.xsd.AnyObject(element_of(node), int(node.text)) for node in versions]
-            request_filter = {"policyOIDs": oids, "_value_1": anything}
+            request_filter = {"policyOIDs": oids, "clientVersion": given.get("client"),
+                              "serverVersion": given.get("server")}
         since = zeep.xsd.Nil
         if call.get("since"):
             since = datetime.datetime.fromisoformat(call["since"])
@@ -242,10 +239,6 @@ class Services:
             return self.enrollment(call, credentials)
         except zeep.exceptions.Fault as fault:
             return self.fault(fault)
-
-
-def element_of(node):
-    return zeep.xsd.Element(etree.QName(node).text, zeep.xsd.Int())
 
 
 def main():
