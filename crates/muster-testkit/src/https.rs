@@ -241,12 +241,11 @@ impl Answer {
     /// If it has not.
     #[must_use]
     pub fn issued(&self) -> (String, Vec<u8>) {
-        match self.enrollment() {
-            RequestSecurityTokenResponse::Issued(issued) => {
-                (issued.request_id.expect("a request id").to_string(), issued.certificate)
-            }
-            other => unreachable!("not issued: {other:?}"),
-        }
+        let answer = self.enrollment();
+        let RequestSecurityTokenResponse::Issued(issued) = answer else {
+            unreachable!("not issued: {answer:?}")
+        };
+        (issued.request_id.expect("a request id").to_string(), issued.certificate)
     }
 
     /// Number of the request that must be pending.
@@ -255,12 +254,11 @@ impl Answer {
     /// If it is not.
     #[must_use]
     pub fn pending(&self) -> String {
-        match self.enrollment() {
-            RequestSecurityTokenResponse::Pending(pending) => {
-                pending.request_id.expect("a request id").to_string()
-            }
-            other => unreachable!("not pending: {other:?}"),
-        }
+        let answer = self.enrollment();
+        let RequestSecurityTokenResponse::Pending(pending) = answer else {
+            unreachable!("not pending: {answer:?}")
+        };
+        pending.request_id.expect("a request id").to_string()
     }
 
     /// The policies that it must hold.

@@ -167,12 +167,17 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
             output.note(format_args!("the password of {name} is set"));
         }
         Account::Enable { name } => {
-            store.set_enabled(name, true, admin.actor(), now()).await?;
+            store.set_enabled(name.clone(), true, admin.actor(), now()).await?;
+            output.note(format_args!("account {name} may sign in again"));
         }
         Account::Disable { name } => {
-            store.set_enabled(name, false, admin.actor(), now()).await?;
+            store.set_enabled(name.clone(), false, admin.actor(), now()).await?;
+            output.note(format_args!("account {name} and its certificates no longer sign in"));
         }
-        Account::Remove { name } => store.remove_account(name, admin.actor(), now()).await?,
+        Account::Remove { name } => {
+            store.remove_account(name.clone(), admin.actor(), now()).await?;
+            output.note(format_args!("account {name} removed"));
+        }
         Account::List => {
             let rows: Vec<Row> = store.accounts().await?.into_iter().map(Row::from).collect();
             output.table(&rows, &["ACCOUNT", "KIND", "ENABLED", "GROUPS", "HOST NAMES"], |row| {

@@ -95,8 +95,8 @@ pub(crate) async fn run(command: Template, admin: &Admin, output: Output) -> Out
             Ok(())
         }
         Template::Remove { name } => {
+            store.unpublish_template(name.clone(), admin.actor(), now()).await?;
             output.note(format_args!("template {name} is offered no longer"));
-            store.unpublish_template(name, admin.actor(), now()).await?;
             Ok(())
         }
         Template::History { name } => {

@@ -1,0 +1,170 @@
+//! `muster check-config`: broken files, and what is said about each; the samples and the reference page.
+
+use std::path::Path;
+
+use muster_server::Settings;
+use muster_server::config::{ConfigError, reference};
+use muster_testkit::executable::run;
+
+const MINIMAL: &str = include_str!("../../../../docs/samples/minimal.toml");
+
+/// What is in the sample, what stands there instead (everywhere), and what is said: line, key, problem.
+const BROKEN: &[(&str, &str, &str)] = &[
+    ("name = \"Example CA\"", "nmae = \"Example CA\"", "5: ca.nmae: unknown field `nmae`, expected one of"),
+    ("name = \"Example CA\"", "", "4: ca: missing field `name`"),
+    ("name = \"Example CA\"", "name = 7", "5: ca.name: invalid type: integer `7`, expected a string"),
+    ("Example CA\"", "a/b\"", "5: ca.name: must have 1 to 64 characters, none of them / \\ % ? #"),
+    ("Example CA\"", "  \"", "5: ca.name: must have 1 to 64 characters"),
+    ("[ca]", "[ca", "4: ca: unclosed table, expected `]`"),
+    ("[ca]", "[cca]", "4: cca: unknown field `cca`"),
+    ("[ca]", "[ca]\ncrl_days = 31", "5: ca.crl_days: must be 1 to 30"),
+    ("[tls]\nnames = [\"pki.example\"]\n", "", "1: the file: missing field `tls`"),
+    ("[\"pki.example\"]", "[\"a b\"]", "8: tls.names: 'a b' is neither a host name nor an address"),
+    ("[\"pki.example\"]", "[]", "7: tls: needs either certificate and key, or names"),
+    ("names = [\"pki.example\"]", "certificate = \"x\"", "8: tls.certificate: needs tls.key beside it"),
+    ("names = [\"pki.example\"]", "key = \"x\"", "8: tls.key: needs tls.certificate beside it"),
+    (
+        "[tls]",
+        "[tls]\ncertificate = \"x\"\nkey = \"y\"",
+        "10: tls.names: is for a certificate from the embedded CA; remove it or certificate and key",
+    ),
+    ("0.0.0.0:443", "0.0.0.0", "11: listener.main.address: invalid socket address syntax"),
+    ("0.0.0.0:443", "0.0.0.0:80", "11: listener.main.address: 0.0.0.0:80 is used twice"),
+    ("address = \"0.0.0.0:443\"", "", "10: listener.main: missing field `address`"),
+    (
+        "https://pki.example",
+        "http://pki.example",
+        "12: listener.main.url: 'http://pki.example' must be a URL without a path",
+    ),
+    (
+        "https://pki.example",
+        "https://pki.example/ces",
+        "12: listener.main.url: 'https://pki.example/ces' must be a URL without a path",
+    ),
+    ("\"http://pki", "\"https://pki", "16: publication.url: must begin with http:// and name a host"),
+    (
+        "listener = \"main\"",
+        "listener = \"other\"",
+        "20: policy_endpoint[0].listener: there is no [listener.other]",
+    ),
+    (
+        "username_password",
+        "kerberos",
+        "23: enrollment_endpoint.authentication: unknown variant `kerberos`, expected `username_password` or `client_certificate`",
+    ),
+    (
+        "username_password",
+        "client_certificate",
+        "20: policy_endpoint[0].listener: client_certificate needs a listener that asks for one",
+    ),
+    (
+        "[listener.main]",
+        "[listener.main]\nclient_certificate = true",
+        "21: policy_endpoint[0].listener: listener.main asks for client certificates; username_password needs a listener of its own",
+    ),
+];
+
+/// What is added at the end, from line 25 on.
+const ADDED: &[(&str, &str)] = &[
+    ("path = \"x\"", "25: enrollment_endpoint[0].path: must begin with / and contain no ? # %"),
+    ("path = \"/a?b\"", "25: enrollment_endpoint[0].path: must begin with / and contain no ? # %"),
+    ("key_based_renewal = true", "25: enrollment_endpoint[0].key_based_renewal: is not supported yet"),
+    ("priority = -1", "25: enrollment_endpoint.priority: invalid value: integer `-1`, expected u32"),
+    (
+        "renewal_only = \"yes\"",
+        "25: enrollment_endpoint.renewal_only: invalid type: string \"yes\", expected a boolean",
+    ),
+    (
+        "client_certificate = true",
+        "25: enrollment_endpoint.client_certificate: unknown field `client_certificate`",
+    ),
+    ("[limits]\nbody_bytes = 4095", "26: limits.body_bytes: must be 4096 to 262144"),
+    ("[limits]\nbody_bytes = 262145", "26: limits.body_bytes: must be 4096 to 262144"),
+    ("[limits]\nconnections = 0", "26: limits.connections: must be at least 1"),
+    ("[limits]\npassword_verifications = 0", "26: limits.password_verifications: must be at least 1"),
+    (
+        "[limits]\nunauthenticated_connections_per_address = 0",
+        "26: limits.unauthenticated_connections_per_address: must be at least 1",
+    ),
+    ("[policy]\nid = \"x\"", "26: policy.id: must look like {083C7011-"),
+    ("[policy]\nnext_update_hours = 0", "26: policy.next_update_hours: must be 1 to 8760"),
+    ("[policy]\nnext_update_hours = 8761", "26: policy.next_update_hours: must be 1 to 8760"),
+    (
+        "[[enrollment_endpoint]]\nauthentication = \"username_password\"\nlistener = \"main\"",
+        "25: enrollment_endpoint[1].path: /Example CA_CES_UsernamePassword/service.svc/CES is served twice by listener.main",
+    ),
+    (
+        "[[advertise]]\nuri = \"x\"\nauthentication = \"username_password\"",
+        "26: advertise[0].uri: 'x' must be a URL such as https://",
+    ),
+    ("[[client_trust]]\nca_file = \"x\"", "25: client_trust: missing field `crl_file`"),
+    ("[ca]", "25: ca: "),
+    ("x = ", "25: enrollment_endpoint.x: "),
+];
+
+fn problem(text: &str) -> String {
+    match Settings::parse(Path::new("file.toml"), text) {
+        Ok(_) => "no fault found".to_owned(),
+        Err(error @ (ConfigError::Wrong { .. } | ConfigError::Unreadable { .. })) => error.to_string(),
+    }
+}
+
+#[test]
+fn broken_files_are_explained() {
+    let changed = BROKEN.iter().map(|(from, to, said)| {
+        assert!(MINIMAL.contains(from), "{from}");
+        (MINIMAL.replace(from, to), said)
+    });
+    let added = ADDED.iter().map(|(more, said)| (format!("{MINIMAL}{more}\n"), said));
+    let mut wrong = Vec::new();
+    for (text, said) in changed.chain(added) {
+        let problem = problem(&text);
+        if !problem.starts_with(&format!("file.toml:{said}")) {
+            wrong.push(format!("expected {said}\n     got {problem}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let without = MINIMAL.split_once("[[policy_endpoint]]").unwrap().0;
+    assert!(problem(without).starts_with("file.toml:1: policy_endpoint: no service is configured; add"));
+    assert!(problem("").starts_with("file.toml:1: the file: missing field `ca`"));
+}
+
+#[test]
+fn executable_explains_a_broken_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("broken.toml");
+    let check = |file: &Path| {
+        let output = run(&["check-config".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap().replace(&directory.path().display().to_string(), "DIR")
+    };
+    std::fs::write(&file, MINIMAL.replace("0.0.0.0:443", "nowhere")).unwrap();
+    insta::assert_snapshot!("check_config", check(&file));
+    std::fs::write(&file, b"name = \"\xff\"").unwrap();
+    assert!(check(&file).starts_with("error: cannot read DIR/broken.toml: "));
+    assert!(check(directory.path()).starts_with("error: cannot read DIR: "));
+    assert!(check(&directory.path().join("none")).starts_with("error: cannot read DIR/none: No such file"));
+}
+
+#[test]
+fn samples_are_without_fault() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/samples");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(samples).unwrap() {
+        let path = entry.unwrap().path();
+        let settings = Settings::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert!(settings.endpoints().count() >= 2, "{}", path.display());
+        names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["minimal.toml", "renewal-only.toml", "two-instances.toml"]);
+}
+
+#[test]
+fn reference_page_is_up_to_date() {
+    let page = include_str!("../../../../docs/configuration.md");
+    assert_eq!(page, reference(), "run: muster config-reference > docs/configuration.md");
+    let printed = String::from_utf8(run(&["config-reference"]).stdout).unwrap();
+    assert_eq!(printed, page);
+}
