@@ -125,6 +125,11 @@ impl From<StoreError> for LedgerError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
+        // The index of the write-ahead log cannot grow: SQLite does not call that a full disk, although it is one.
+        const SHM_SIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        if error.sqlite_error().is_some_and(|e| e.extended_code == SHM_SIZE) {
+            return Self::Full;
+        }
         match error.sqlite_error_code() {
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Busy,
             Some(Code::DiskFull) => Self::Full,

@@ -79,6 +79,7 @@ fn default_word(kind: &str, attribute: &str) -> String {
     }
     match (kind, attribute.contains("default")) {
         ("bool", true) => "false".to_owned(),
+        (kind, true) if type_word(kind) == "table" => "see below".to_owned(),
         (_, true) => "none".to_owned(),
         (_, false) => "**required**".to_owned(),
     }

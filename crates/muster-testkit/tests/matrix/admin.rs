@@ -320,6 +320,16 @@ async fn requests_certificates_and_audit() {
     assert_eq!(report["faults"], serde_json::json!([]));
     let path = muster_server::service::store_path(&admin.site.settings);
     let database = rusqlite::Connection::open(path).unwrap();
+    // The database itself forbids it; whoever may write the file may take that away first.
+    let forbidden = database.execute("UPDATE audit SET actor = 'nobody at all' WHERE action = 'deny'", []);
+    assert!(forbidden.unwrap_err().to_string().contains("audit records are never changed"));
+    let triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'";
+    let mut triggers = database.prepare(triggers).unwrap();
+    let triggers: Vec<String> =
+        triggers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    for trigger in triggers {
+        database.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
     database.execute_batch("UPDATE audit SET actor = 'nobody at all' WHERE action = 'deny'").unwrap();
     let failure = admin.failure("audit verify");
     assert!(failure.starts_with("error: the audit log was tampered with: "), "{failure}");
