@@ -28,9 +28,6 @@ pub enum HttpError {
     /// Another media type, charset or coding.
     #[error("The message must be application/soap+xml in UTF-8, neither compressed nor in parts.")]
     ContentType,
-    /// Two lengths.
-    #[error("The message has both a length and a transfer coding.")]
-    AmbiguousLength,
     /// Above the bound, in bytes.
     #[error("The message is larger than {} KiB.", .0 / 1024)]
     TooLarge(usize),
@@ -228,7 +225,7 @@ impl ServiceError {
                     HttpError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                     HttpError::NotFound => StatusCode::NOT_FOUND,
                     HttpError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    HttpError::AmbiguousLength | HttpError::BrokenBody => StatusCode::BAD_REQUEST,
+                    HttpError::BrokenBody => StatusCode::BAD_REQUEST,
                     HttpError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
                     HttpError::TooSlow => StatusCode::REQUEST_TIMEOUT,
                 };

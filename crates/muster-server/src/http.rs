@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::auth::LONGEST_CHAIN;
 use crate::config::file::Limits;
 use crate::fault::HttpError;
+use crate::linger::Lingering;
 
 /// What is known of the connection that a message came on.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     /// The certificates that came with it, at most [`crate::auth::LONGEST_CHAIN`].
     pub chain: Vec<CertificateDer<'static>>,
     authenticated: AtomicBool,
+    /// Something was answered before it was read to its end; see [`crate::linger`].
+    unread: Arc<AtomicBool>,
     slot: AddressSlot,
 }
 
@@ -203,15 +206,18 @@ pub(crate) async fn serve_tls<H: Handler>(
             let mut chain = tls.get_ref().1.peer_certificates().unwrap_or_default().iter().cloned();
             let certificate = chain.next().map(CertificateDer::into_owned);
             let chain: Vec<_> = chain.take(LONGEST_CHAIN).map(CertificateDer::into_owned).collect();
+            let unread = Arc::new(AtomicBool::new(false));
             let connection = Arc::new(Connection {
                 listener: name,
                 peer,
                 certificate,
                 chain,
                 authenticated: AtomicBool::new(false),
+                unread: Arc::clone(&unread),
                 slot,
             });
-            serve_connection(TokioIo::new(tls), connection, &gate.limits, handler, stop).await;
+            let io = TokioIo::new(Lingering::new(tls, unread));
+            serve_connection(io, connection, &gate.limits, handler, stop).await;
         });
     }
     drop(socket);
@@ -219,7 +225,7 @@ pub(crate) async fn serve_tls<H: Handler>(
 }
 
 async fn serve_connection<H: Handler>(
-    io: TokioIo<tokio_rustls::server::TlsStream<TcpStream>>,
+    io: TokioIo<Lingering<tokio_rustls::server::TlsStream<TcpStream>>>,
     connection: Arc<Connection>,
     limits: &Limits,
     handler: Arc<H>,
@@ -229,6 +235,9 @@ async fn serve_connection<H: Handler>(
         let (connection, handler) = (Arc::clone(&connection), Arc::clone(&handler));
         async move {
             let exchange = read(request, &connection, limits).await;
+            if exchange.is_err() {
+                connection.unread.store(true, Ordering::Relaxed);
+            }
             let exchange = exchange.map_err(|error| (connection, error));
             // A task of its own: a peer that hangs up does not stop what it began between intent and certificate, and a
             // fault of ours costs this request and no other.
@@ -267,10 +276,8 @@ async fn read(
 ) -> Result<Exchange, HttpError> {
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    // One message, one length: anything that two readers could understand differently is refused.
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(HttpError::AmbiguousLength);
-    }
+    // One message, one length: hyper refuses two that differ, and where there is a transfer coding as well it heeds the
+    // coding alone and closes the connection after the answer (RFC 9112 6.3).
     let path = head.uri.path().to_owned();
     let exchange =
         |body| Exchange { connection: Arc::clone(connection), method: head.method.clone(), path, body };

@@ -11,6 +11,7 @@ mod decode;
 pub mod enroll;
 pub mod fault;
 mod http;
+mod linger;
 mod own_certificate;
 pub mod publish;
 mod record;

@@ -120,6 +120,12 @@ impl Site {
         result
     }
 
+    /// Adds tables to the configuration of a server that is not started yet.
+    pub fn configure(&self, toml: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, format!("{text}\n{toml}")).unwrap();
+    }
+
     /// What the server wrote to its log so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -253,6 +253,59 @@ impl OpenSsl {
         to
     }
 
+    /// A certificate that repeats issuer, subject and serial number of the one in `pem`, on a new key, signed by a key
+    /// that calls itself by the CA's name. PEM, DER, key.
+    #[must_use]
+    pub fn forge(&self, pem: &str, name: &str) -> (String, Vec<u8>, String) {
+        let field = |option| {
+            let text =
+                String::from_utf8(self.run(&["x509", "-in", pem, "-noout", option, "-nameopt", "compat"]))
+                    .unwrap();
+            text.trim().split_once('=').unwrap().1.to_owned()
+        };
+        let (serial, issuer, subject) = (field("-serial"), field("-issuer"), field("-subject"));
+        let config = self.path("req.cnf");
+        let ca_key = self.key(Key::P256, &format!("{name}-ca"));
+        let ca = self.path(&format!("{name}-ca.pem"));
+        self.run(&["req", "-x509", "-config", &config, "-key", &ca_key, "-subj", issuer.trim(), "-out", &ca]);
+        let key = self.key(Key::P256, name);
+        let request = self.path(&format!("{name}.csr"));
+        self.run(&[
+            "req",
+            "-new",
+            "-config",
+            &config,
+            "-key",
+            &key,
+            "-subj",
+            subject.trim(),
+            "-out",
+            &request,
+        ]);
+        let forged = self.path(&format!("{name}.pem"));
+        let serial = format!("0x{serial}");
+        self.run(&[
+            "x509",
+            "-req",
+            "-extfile",
+            &self.write("forged.cnf", "keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n"),
+            "-in",
+            &request,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-set_serial",
+            &serial,
+            "-days",
+            "30",
+            "-out",
+            &forged,
+        ]);
+        let der = self.run(&["x509", "-in", &forged, "-outform", "DER"]);
+        (forged, der, key)
+    }
+
     /// Fetches the revocation list and writes it as PEM.
     #[must_use]
     pub fn revocation_list(&self, curl: &Curl, site: &Site) -> String {

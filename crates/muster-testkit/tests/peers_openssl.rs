@@ -6,65 +6,10 @@
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 
+use muster_testkit::bed::Bed;
 use muster_testkit::messages::{self, certificate, error_code, full_response};
-use muster_testkit::peers::Peer;
 use muster_testkit::site::{MovedClock, PASSWORD, SigningAlgorithm, Site};
-use muster_testkit::tools::{Answer, Curl, Key, OpenSsl, base64, content, element, elements, from_base64};
-
-/// OpenSSL, curl to carry messages, and an installation with accounts.
-struct Bed {
-    site: Site,
-    openssl: OpenSsl,
-    curl: Curl,
-}
-
-impl Bed {
-    fn or_not_run(site: impl FnOnce() -> Site) -> Option<Self> {
-        let (openssl, curl) = (Peer::OpenSsl.or_not_run()?, Peer::Curl.or_not_run()?);
-        let site = site();
-        site.usual_accounts();
-        Some(Self { openssl: OpenSsl::new(openssl, &site), curl: Curl::new(curl, &site), site })
-    }
-
-    /// Enrolls `account` with a new key and returns the certificate, DER.
-    fn enroll(&self, account: &str, template: &str, key: &str, extensions: &[&str]) -> (Vec<u8>, Answer) {
-        let request = self.openssl.request(key, template, extensions);
-        let mut answer = self.curl.issue(&self.site, account, &request);
-        assert_eq!(answer.status, 200, "{template}: {}", answer.body);
-        if messages::text(&answer.body, "DispositionMessage") == Some("Taken Under Submission") {
-            let id = messages::text(&answer.body, "RequestID").unwrap();
-            self.site.muster("request", &["approve", id]);
-            let query = messages::query(&self.site.ces(), Some((account, PASSWORD)), id);
-            answer = self.curl.post(&self.site.ces(), &query, &[]);
-            assert_eq!(answer.status, 200, "{template}: {}", answer.body);
-        }
-        (from_base64(certificate(&answer.body).unwrap()), answer)
-    }
-
-    /// What `openssl verify` says, with the revocation list that is published now.
-    fn verify(&self, certificate: &str, purpose: &str) -> String {
-        let (ca, list) = (self.site.ca(), self.openssl.revocation_list(&self.curl, &self.site));
-        let ca = ca.to_str().unwrap();
-        let ran = self.openssl.try_run(
-            &[
-                "verify",
-                "-x509_strict",
-                "-no-CApath",
-                "-no-CAstore",
-                "-crl_check",
-                "-purpose",
-                purpose,
-                "-CAfile",
-                ca,
-                "-CRLfile",
-                &list,
-                certificate,
-            ],
-            b"",
-        );
-        ran.all()
-    }
-}
+use muster_testkit::tools::{Answer, Key, OpenSsl, base64, content, element, elements, from_base64};
 
 /// Template, account, key, extensions of the request, purpose for OpenSSL, words that `-text` has to show.
 type Case = (&'static str, &'static str, Key, &'static [&'static str], &'static str, &'static [&'static str]);
@@ -394,7 +339,7 @@ fn renewals_that_prove_nothing_are_refused() {
     }
 
     // A self-made certificate with the same issuer, serial number and subject, on a key of one's own.
-    let forged = forge(openssl, &pem, "forged");
+    let forged = openssl.forge(&pem, "forged");
     let request = openssl.renewal_request(&new_key, "User", &[], &forged.1);
     let answer = renew(&bed, "alice", &openssl.cms(&request, &forged.0, &forged.2, &[]));
     assert_refused(&answer, BAD_RENEWAL, "not issued by this service");
@@ -424,56 +369,6 @@ fn renewals_that_prove_nothing_are_refused() {
         "{}",
         answer.body
     );
-}
-
-/// A certificate that repeats issuer, subject and serial number of the one in `pem`, on a new key, signed by a key
-/// that calls itself by the CA's name. PEM, DER, key.
-fn forge(openssl: &OpenSsl, pem: &str, name: &str) -> (String, Vec<u8>, String) {
-    let field = |option| {
-        let text =
-            String::from_utf8(openssl.run(&["x509", "-in", pem, "-noout", option, "-nameopt", "compat"]))
-                .unwrap();
-        text.trim().split_once('=').unwrap().1.to_owned()
-    };
-    let (serial, issuer, subject) = (field("-serial"), field("-issuer"), field("-subject"));
-    let config = openssl.path("req.cnf");
-    let ca_key = openssl.key(Key::P256, &format!("{name}-ca"));
-    let ca = openssl.path(&format!("{name}-ca.pem"));
-    openssl.run(&["req", "-x509", "-config", &config, "-key", &ca_key, "-subj", issuer.trim(), "-out", &ca]);
-    let key = openssl.key(Key::P256, name);
-    let request = openssl.path(&format!("{name}.csr"));
-    openssl.run(&[
-        "req",
-        "-new",
-        "-config",
-        &config,
-        "-key",
-        &key,
-        "-subj",
-        subject.trim(),
-        "-out",
-        &request,
-    ]);
-    let forged = openssl.path(&format!("{name}.pem"));
-    let serial = format!("0x{serial}");
-    openssl.run(&[
-        "x509",
-        "-req",
-        "-in",
-        &request,
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-set_serial",
-        &serial,
-        "-days",
-        "30",
-        "-out",
-        &forged,
-    ]);
-    let der = openssl.run(&["x509", "-in", &forged, "-outform", "DER"]);
-    (forged, der, key)
 }
 
 #[test]
