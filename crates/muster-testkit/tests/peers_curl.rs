@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 
@@ -444,11 +445,11 @@ fn client_certificates_that_prove_nothing_are_refused() {
     let (web, _) = bed.enroll("web1", "WebServer", &web_key, &["subjectAltName=DNS:web1.corp.example"]);
     let web = openssl.pem("web", &web);
     let answer = with(&bed, &["--cert", &web, "--key", &web_key]);
-    assert_refused(&answer, "");
+    assert_refused(&answer, "not for client authentication");
 
     // On hold, released, disabled, enabled, revoked: each at once.
     let ok = |bed: &Bed| assert_eq!(with(bed, &pair).status, 200);
-    site.muster("cert", &["revoke", &serial, "--reason", "certificate-hold"]);
+    site.muster("cert", &["revoke", &serial, "--reason", "certificateHold"]);
     assert_refused(&with(&bed, &pair), "has been revoked");
     site.muster("cert", &["release", &serial]);
     ok(&bed);
