@@ -209,7 +209,10 @@ async fn certificate_is_refused_on_an_open_connection() {
     server.clock.advance(364 * 86_400);
     assert_eq!(held.ask().await.status, 200);
     server.clock.advance(2 * 86_400);
-    assert_eq!(refused(&held.ask().await), "CERT_EXPIRED");
+    let expired = held.ask().await;
+    assert_eq!(refused(&expired), "CERT_EXPIRED");
+    let reason = expired.fault().reason;
+    assert!(reason.starts_with("This certificate is not valid now (it ends on 20"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,6 +172,18 @@ async fn check(site: &Site, received: &Received) {
         let answer = connection.post(&path(endpoint), &messages.query(id)).await;
         assert_eq!(answer.issued(), (id.clone(), certificate.clone()));
     }
+    // Who waited for what was given up is told to begin anew.
+    for row in rows.iter().filter(|row| row.disposition == Disposition::Failed) {
+        let sign_in = SignIn::Password(row.requester.as_str(), PASSWORD);
+        let messages = Messages::new(&endpoint.uri, sign_in, SystemClock.now());
+        let answer = connection.post(&path(endpoint), &messages.query(&row.id.to_string())).await;
+        let reason = answer.fault().reason;
+        assert!(
+            reason.starts_with(&format!("Request {} failed on the server; enroll again.", row.id)),
+            "{reason}"
+        );
+        assert_eq!(answer.detail().error_code.unwrap().code(), 0x8009_4003);
+    }
     // What was given up is revoked: each such serial number is on the list, and none of another.
     let filter = AuditFilter { limit: u32::MAX, ..AuditFilter::default() };
     let audit = store.audit_list(filter).await.unwrap();

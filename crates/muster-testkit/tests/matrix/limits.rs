@@ -234,6 +234,65 @@ async fn connections_of_one_address() {
     held.push(case.server.connect(case.endpoint(), None).await);
 }
 
+/// Messages with a few octets changed, cut or doubled: each gets an answer that says what is wrong, and none is a
+/// fault of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_messages_are_answered() {
+    const ROUNDS: u64 = 400;
+    let case = Case::new().await;
+    let sign_in = SignIn::Password("alice", PASSWORD);
+    let enrollment = case.server.endpoint(Service::Enrollment, Method::UsernamePassword);
+    let enroll = case.server.messages(enrollment, sign_in);
+    let policy = case.server.messages(case.endpoint(), sign_in);
+    let key = Key::generate();
+    let old = case.server.enroll("alice", "User").await;
+    let whole = [
+        (case.endpoint(), policy.get_policies().into_bytes()),
+        (enrollment, enroll.issue(&key.request("User")).into_bytes()),
+        (enrollment, enroll.issue(&key.renewal("User", &old.certificate, &old.key)).into_bytes()),
+        (enrollment, enroll.query("7").into_bytes()),
+        (enrollment, enroll.key_exchange_token().into_bytes()),
+    ];
+    // xorshift64*: the same damage in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        usize::try_from(state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % below
+    };
+    for round in 0..ROUNDS {
+        let (endpoint, message) = &whole[random(whole.len())];
+        let mut message = message.clone();
+        for _ in 0..=random(3) {
+            let at = random(message.len());
+            let end = (at + 1 + random(40)).min(message.len());
+            match random(5) {
+                0 => message[at] ^= 1 << random(8),
+                1 => message[at] = b"<>&\"' \0/="[random(9)],
+                2 => drop(message.drain(at..end)),
+                3 => message.truncate(at.max(1)),
+                _ => {
+                    let part = message[at..end].to_vec();
+                    message.splice(at..at, part);
+                }
+            }
+        }
+        let mut connection = case.server.connect(endpoint, None).await;
+        connection.send(&post(&path(endpoint), "", &message)).await;
+        let answer = connection.answer().await.unwrap();
+        if answer.status != 200 {
+            let event = log::event(&answer.reference());
+            assert_eq!((answer.status, answer.is_soap()), (500, true), "{round}: {}", answer.text());
+            assert!(!answer.fault().reason.is_empty());
+            assert_ne!(event["outcome"], "INTERNAL", "{round}: {event}");
+        }
+        // Guesses at the password among them slow the account down.
+        case.server.clock.advance(1);
+    }
+    assert!(!log::text().contains("panicked"));
+}
+
 /// Whatever is sent, the log stays one object in each line, of bounded length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_lines_stay_whole() {

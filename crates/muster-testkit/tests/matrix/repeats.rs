@@ -14,15 +14,18 @@ const AT_ONCE: usize = 20;
 /// Sends the same request of alice twenty times at the same moment.
 async fn at_once(server: &TestServer, template: &str) -> Vec<Answer> {
     let endpoint = server.endpoint(Service::Enrollment, Method::UsernamePassword);
-    let message = server
-        .messages(endpoint, SignIn::Password("alice", PASSWORD))
-        .issue(&Key::generate().request(template));
+    let messages = server.messages(endpoint, SignIn::Password("alice", PASSWORD));
+    send_at_once(server, &messages.issue(&Key::generate().request(template))).await
+}
+
+async fn send_at_once(server: &TestServer, message: &str) -> Vec<Answer> {
+    let endpoint = server.endpoint(Service::Enrollment, Method::UsernamePassword);
     let mut connections = Vec::new();
     for _ in 0..AT_ONCE {
         connections.push(server.connect(endpoint, None).await);
     }
     let tasks = connections.into_iter().map(|mut connection| {
-        let (path, message) = (path(endpoint), message.clone());
+        let (path, message) = (path(endpoint), message.to_owned());
         tokio::spawn(async move { connection.post(&path, &message).await })
     });
     let mut answers = Vec::new();
@@ -85,6 +88,29 @@ async fn same_octets_to_be_approved_twenty_times_at_once() {
     let server = TestServer::start().await;
     let ids: BTreeSet<String> = at_once(&server, "Approved").await.iter().map(Answer::pending).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+/// An approved request is issued when its owner asks; twenty who ask at once get one certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn approved_request_asked_for_twenty_times_at_once() {
+    let server = TestServer::start().await;
+    let endpoint = server.endpoint(Service::Enrollment, Method::UsernamePassword);
+    let messages = server.messages(endpoint, SignIn::Password("alice", PASSWORD));
+    let request = messages.issue(&Key::generate().request("Approved"));
+    let id = server.post(endpoint, None, &request).await.pending();
+    server.store.approve(id.parse().unwrap(), "officer".to_owned(), server.clock.now()).await.unwrap();
+    let mut received = BTreeSet::new();
+    for answer in send_at_once(&server, &messages.query(&id)).await {
+        match answer.enrollment() {
+            RequestSecurityTokenResponse::Issued(issued) => drop(received.insert(issued.certificate)),
+            RequestSecurityTokenResponse::Pending(pending) => {
+                assert_eq!(pending.request_id.unwrap().as_str(), id);
+            }
+            RequestSecurityTokenResponse::KeyExchangeToken(_) => unreachable!(),
+        }
+    }
+    assert_eq!((received.len(), certificates(&server).await), (1, 1));
+    assert_eq!(server.post(endpoint, None, &messages.query(&id)).await.issued().0, id);
 }
 
 /// Foreign requests look like unknown ones, whatever became of them.
