@@ -15,7 +15,7 @@ use muster_core::Clock;
 use muster_core::audit::{Action, AuditOutcome, Event};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
-use muster_store::{Options, Store};
+use muster_store::{Options, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -88,7 +88,7 @@ pub enum StartError {
     Publish(#[from] PublishError),
     /// The store cannot be used.
     #[error("the store cannot be opened: {0}")]
-    Store(#[from] muster_store::StoreError),
+    Store(#[from] StoreError),
     /// The services' own certificate cannot be had.
     #[error("the services' own certificate: {0}")]
     OwnCertificate(String),
@@ -165,6 +165,7 @@ pub struct Node {
     /// Where revocation list and CA certificate are served.
     pub publication: SocketAddr,
     stop: watch::Sender<bool>,
+    failed: watch::Receiver<bool>,
     tasks: JoinSet<()>,
 }
 
@@ -272,7 +273,15 @@ impl Node {
         let (socket, publication) = bind(settings.publication.address, "publication").await?;
         tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
         tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
-        Ok(Self { addresses, publication, stop, tasks })
+        let (fail, failed) = watch::channel(false);
+        tasks.spawn(watch_store(state.enrollment.store.clone(), fail, stop.subscribe()));
+        Ok(Self { addresses, publication, stop, failed, tasks })
+    }
+
+    /// Waits until the store has stopped for good, which only a new start mends; until then every request is answered
+    /// with 503. The process should end, so that whoever watches over it starts it again.
+    pub async fn failed(&self) {
+        wire::stopped(&mut self.failed.clone()).await;
     }
 
     /// Stops accepting, lets requests in progress finish for half a minute, closes the store.
@@ -290,6 +299,21 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
     let socket = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = socket.local_addr().map_err(wrong)?;
     Ok((socket, bound))
+}
+
+/// Looks every second whether the store still works; looking costs next to nothing.
+async fn watch_store(store: Store, failed: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = wire::stopped(&mut stop) => return,
+        }
+        if let Err(error @ StoreError::Stopped) = store.generations().await {
+            tracing::error!(%error, "nothing can be issued any more");
+            let _ = failed.send(true);
+            return;
+        }
+    }
 }
 
 /// Keeps certificate and revocation list fresh; takes files that were exchanged.

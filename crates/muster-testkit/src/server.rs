@@ -147,6 +147,14 @@ impl TestServer {
         }
     }
 
+    /// Waits until the server knows that its store is down for good.
+    ///
+    /// # Panics
+    /// If the server does not run.
+    pub async fn failed(&self) {
+        self.node.as_ref().expect("the server runs").failed().await;
+    }
+
     /// Where a listener listens.
     ///
     /// # Panics

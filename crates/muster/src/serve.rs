@@ -55,9 +55,13 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
             start_log(arguments.log)?;
             let settings = arguments.file.load()?;
             let node = start(settings).await?;
-            wait_for_signal().await;
+            let outcome = tokio::select! {
+                () = wait_for_signal() => Ok(()),
+                () = node.failed() => Err(Failure::new("the store has stopped after an internal fault")
+                    .hint("start the service again; the log says what happened before")),
+            };
             end(node).await;
-            Ok(())
+            outcome
         }
         Command::CheckConfig(file) => check(&file, output),
         Command::ConfigReference => output.line(muster_server::config::reference().trim_end()),

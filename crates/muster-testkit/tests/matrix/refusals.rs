@@ -69,6 +69,8 @@ async fn every_operation_while_the_store_is_ill() {
     let _ = world.check(Operation::Issue, Method::UsernamePassword, Condition::DiskFull).await;
     goldens.row(&world, Condition::StoreDown).await;
     goldens.compare();
+    let failed = tokio::time::timeout(std::time::Duration::from_secs(10), world.server.failed());
+    failed.await.expect("the server notices that it has to be started again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
