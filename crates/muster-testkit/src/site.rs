@@ -243,6 +243,14 @@ impl Site {
         self.muster("template", &[OsStr::new("put"), file.as_os_str()]);
     }
 
+    /// Ends the server; the installation stays.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// Whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         self.server.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())

@@ -342,7 +342,7 @@ fn refusals_say_what_and_where() {
 
 #[test]
 fn kept_policy_serves_while_the_policy_server_is_down() {
-    let site = site();
+    let mut site = site();
     let (ca, cep, cache) = (text(site.ca()), site.cep(), text(site.path("cache")));
     let password = text(site.path("password"));
     let policy = || {
@@ -368,7 +368,7 @@ fn kept_policy_serves_while_the_policy_server_is_down() {
     let arguments = ["--template", "User", "--out", &out, "--policy-url", dead];
     // Of several policy servers one that is down does no harm.
     ask(&site, "enroll", "alice", &arguments).expect(0);
-    drop(site);
+    site.stop();
     let down = run(&["policy", "--policy-url", dead, "--no-cache"]);
     assert!(down.expect(1).err.contains("no endpoint fits the credentials"));
     assert_eq!(policy().expect(0).json()["freshness"], "cached");
