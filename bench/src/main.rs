@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Only these parts: p256, rsa2048, stored, policies, cfssl.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Of the enrollments only the loads whose name contains this text.
+    #[arg(long, default_value = "")]
+    load: String,
 }
 
 impl Arguments {

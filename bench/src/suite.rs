@@ -78,6 +78,7 @@ async fn authority(
             scenarios.push(Scenario::new(name, clients, mode, arguments.requests(number)));
         }
     }
+    scenarios.retain(|scenario| scenario.name.contains(&arguments.load));
     let mut floors = Vec::new();
     let server = Server::muster(&arguments.muster, &installation, WARN)?;
     for _ in 0..arguments.runs() {
@@ -90,7 +91,7 @@ async fn authority(
     let name = format!("{algorithm} CA, keep-alive, 64 clients, a log line for each request");
     let mut logging = Scenario::new(name, 64, Mode::KeepAlive, arguments.requests(kept[2]));
     let server = Server::muster(&arguments.muster, &installation, INFO)?;
-    for _ in 0..arguments.runs() {
+    for _ in 0..if logging.name.contains(&arguments.load) { arguments.runs() } else { 0 } {
         logging.enroll(&server, &installation, requester).await?;
     }
     server.stop()?;
