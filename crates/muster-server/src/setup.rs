@@ -69,13 +69,15 @@ pub async fn create(plan: &Plan, clock: &dyn Clock) -> Result<PathBuf, SetupErro
     private_directory(&secrets).map_err(|e| file(&secrets, e))?;
 
     let passphrase_file = secrets.join("ca.passphrase");
-    if !passphrase_file.exists() {
-        write_private(&passphrase_file, format!("{}\n", random_text(32)?).as_bytes())
-            .map_err(SetupError::File)?;
-    }
-    let text = std::fs::read_to_string(&passphrase_file).map_err(|e| file(&passphrase_file, e))?;
-    let passphrase = Passphrase::new(text.trim_end().to_owned())
-        .ok_or_else(|| SetupError::Ca("the passphrase file is empty".to_owned()))?;
+    let passphrase = if passphrase_file.exists() {
+        let text = std::fs::read_to_string(&passphrase_file).map_err(|e| file(&passphrase_file, e))?;
+        Passphrase::new(text.trim_end().to_owned())
+    } else {
+        let text = random_text(32)?;
+        write_private(&passphrase_file, format!("{text}\n").as_bytes()).map_err(SetupError::File)?;
+        Passphrase::random(text)
+    };
+    let passphrase = passphrase.ok_or_else(|| SetupError::Ca("the passphrase file is empty".to_owned()))?;
     let ca_directory = plan.directory.join("ca");
     if !ca_directory.join(muster_ca::CERTIFICATE_FILE).exists() {
         let publication = publication_url(plan)?;
