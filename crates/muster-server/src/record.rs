@@ -1,11 +1,27 @@
 //! One log event per exchange, filled along the way and written once at the end.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use muster_core::audit::Actor;
 use muster_core::request::RequestId;
 use muster_core::{Caller, Method};
+
+/// A number that no other exchange of this process has, and those of other processes most probably not: it counts from
+/// a random one. It is no secret and opens nothing.
+fn reference() -> String {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let first = FIRST.get_or_init(|| {
+        let mut random = [0; 8];
+        // Without randomness it counts from zero, and the log line is still there.
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        u64::from_be_bytes(random)
+    });
+    format!("{:016x}", first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
 
 /// What is to be logged about an exchange.
 #[derive(Debug)]
@@ -30,11 +46,8 @@ impl Record {
     /// An event that begins now.
     #[must_use]
     pub fn begin(peer: SocketAddr, path: &str) -> Self {
-        let mut random = [0u8; 8];
-        // Without randomness the reference is all zeros, and the log line is still there.
-        let _ = aws_lc_rs::rand::fill(&mut random);
         Self {
-            reference: random.iter().map(|b| format!("{b:02x}")).collect(),
+            reference: reference(),
             peer,
             started: Instant::now(),
             path: path.chars().filter(|c| !c.is_control()).take(200).collect(),

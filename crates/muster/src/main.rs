@@ -18,6 +18,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::output::Output;
 
+/// An enrollment allocates some hundred times; docs/benchmarks.md says what this saves in time and memory.
+#[cfg(feature = "server")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Certificate enrollment over HTTPS: the services CES and CEP, a certification authority, and a client.
 #[derive(Debug, Parser)]
 #[command(name = "muster", version, propagate_version = true)]
