@@ -6,25 +6,31 @@
 //! with.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use muster_ca::Authority;
 use muster_core::audit::Actor;
-use muster_core::issuance::{self, Issued, Opening, RequestRecord};
+use muster_core::issuance::{
+    self, Intent, Issued, IssuedRecord, Ledger, LedgerError, Opening, RequestRecord,
+};
 use muster_core::policy::{self, Approval, Approved, Circumstances, Decision, KnownCertificate};
 use muster_core::request::{RequestForm, RequestId, Serial};
-use muster_core::{Caller, Clock, Refusal, Submission, Template};
-use muster_store::{Disposition, Request, Store};
+use muster_core::{Caller, Clock, Refusal, Submission, Template, UnixTime};
+use muster_store::{Disposition, Generations, Request, Store, StoreError};
 
 use crate::auth::serial_of;
 use crate::catalog::Catalog;
 use crate::config::Endpoint;
 use crate::decode;
-use crate::fault::{ServiceError, Unavailable};
+use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::record::Record;
 
 /// Seconds for which the same octets of the same caller get the same answer.
 const REPEAT_SECONDS: i64 = 86_400;
+
+/// How often a request is decided if something changes meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// What became of a request, for the answer.
 #[derive(Debug)]
@@ -60,9 +66,49 @@ pub struct Enrollment {
 impl Enrollment {
     /// Decides a submission and, if policy says so, issues.
     ///
+    /// If an account, a template or a revocation changed between the caller's authentication and the intent to sign,
+    /// everything is looked at again: what an officer revoked or disabled a moment ago signs nothing any more.
+    ///
     /// # Errors
     /// [`ServiceError::Refused`] with the request's identifier, [`ServiceError::Unavailable`] if store or key fail.
     pub async fn submit(
+        &self,
+        caller: &Caller,
+        endpoint: &Endpoint,
+        submission: Submission,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        for _ in 1..ATTEMPTS {
+            match self.attempt(caller, endpoint, submission.clone(), record).await {
+                Err(ServiceError::Unavailable(Unavailable::Changed)) => {}
+                outcome => return outcome,
+            }
+            record.seen = Some(self.store.generations().await?);
+            self.check_caller(caller).await?;
+        }
+        self.attempt(caller, endpoint, submission, record).await
+    }
+
+    /// Whether the caller would still be authenticated: account and certificate are as they were.
+    async fn check_caller(&self, caller: &Caller) -> Result<(), ServiceError> {
+        let account = self.store.account(&caller.principal().name).await?;
+        let same = account.is_some_and(|a| a.enabled && a.principal == *caller.principal());
+        match caller.certificate() {
+            None if !same => Err(AuthError::BadCredentials.into()),
+            Some(_) if !same => Err(AuthError::CertificateUnknown.into()),
+            None => Ok(()),
+            Some(der) => match serial_of(der) {
+                Some(serial) => match self.store.known_certificate(serial, der).await? {
+                    Some(known) if known.revoked => Err(AuthError::CertificateRevoked.into()),
+                    // Without a row it is of another CA, whose revocation list is not in the store.
+                    Some(_) | None => Ok(()),
+                },
+                None => Ok(()),
+            },
+        }
+    }
+
+    async fn attempt(
         &self,
         caller: &Caller,
         endpoint: &Endpoint,
@@ -97,8 +143,11 @@ impl Enrollment {
             Err(refusal) => return self.deny(row(submission), refusal).await,
         };
 
-        // 2. The same octets again, within a day: the same answer, not a second certificate.
-        if let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await? {
+        // 2. The same octets again, within a day: the same answer, not a second certificate. Not for a first enrollment
+        // where there are renewals only, whatever another endpoint answered to it.
+        if (!endpoint.renewal_only || renewed_serial(&submission.form).is_some())
+            && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await?
+        {
             return Ok(reply);
         }
 
@@ -129,7 +178,7 @@ impl Enrollment {
         // 4. Prepare, record, sign, commit.
         let raw = submission.raw.clone();
         let opening = Opening::New(Box::new(row(submission)));
-        match self.issue(*approved, id, opening, record.actor()).await {
+        match self.issue(*approved, id, opening, record.actor(), record.seen).await {
             Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
             Err(error) => self.repeated_or(error, caller, &template.name, &raw, record).await,
         }
@@ -166,21 +215,27 @@ impl Enrollment {
         }
     }
 
-    /// The order that `muster_core::issuance` allows: lint, record, sign, commit.
+    /// The order that `muster_core::issuance` allows: lint, record, sign, commit. The intent is recorded only if nothing
+    /// has changed since `seen`.
     pub(crate) async fn issue(
         &self,
         approved: Approved,
         id: RequestId,
         opening: Opening,
         actor: Actor,
+        seen: Option<Generations>,
     ) -> Result<Issued, ServiceError> {
-        let unwritable = |error: issuance::LedgerError| Unavailable::Store(error.to_string());
+        let unwritable = |error: LedgerError| Unavailable::Store(error.to_string());
         let serial = muster_ca::serial::fresh(id).map_err(|e| Unavailable::Signer(e.to_string()))?;
         let _company = self.store.expect_write();
         let prepared = issuance::prepare(&*self.authority, approved, serial)
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let recorded =
-            prepared.record(&self.store, opening, actor, self.clock.now()).await.map_err(unwritable)?;
+        let ledger = IfUnchanged { store: &self.store, seen, changed: AtomicBool::new(false) };
+        let recorded = match prepared.record(&ledger, opening, actor, self.clock.now()).await {
+            Ok(recorded) => recorded,
+            Err(_) if ledger.changed.load(Ordering::Relaxed) => return Err(Unavailable::Changed.into()),
+            Err(error) => return Err(unwritable(error).into()),
+        };
         let signed = match recorded.sign(&*self.authority) {
             Ok(signed) => signed,
             Err((intent, error)) => {
@@ -262,7 +317,7 @@ impl Enrollment {
         };
         match policy::decide(principal, template, &submission, &circumstances) {
             Decision::Issue(approved) => {
-                match self.issue(*approved, id, Opening::Approved(id), record.actor()).await {
+                match self.issue(*approved, id, Opening::Approved(id), record.actor(), record.seen).await {
                     Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
                     // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.
                     Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
@@ -302,6 +357,36 @@ impl Enrollment {
             },
             RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => Ok(None),
         }
+    }
+}
+
+/// The store, which records an intent only if nothing has changed since it was decided.
+struct IfUnchanged<'a> {
+    store: &'a Store,
+    seen: Option<Generations>,
+    changed: AtomicBool,
+}
+
+impl Ledger for IfUnchanged<'_> {
+    async fn record_intent(&self, intent: Intent) -> Result<(), LedgerError> {
+        let Some(seen) = self.seen else { return self.store.record_intent(intent).await };
+        let outcome = self.store.record_intent_if_unchanged(intent, seen).await;
+        self.changed.store(outcome == Err(StoreError::Changed), Ordering::Relaxed);
+        Ok(outcome?)
+    }
+
+    async fn record_issued(&self, issued: IssuedRecord) -> Result<(), LedgerError> {
+        self.store.record_issued(issued).await
+    }
+
+    async fn abandon_intent(
+        &self,
+        id: RequestId,
+        serial: Serial,
+        reason: String,
+        at: UnixTime,
+    ) -> Result<(), LedgerError> {
+        self.store.abandon_intent(id, serial, reason, at).await
     }
 }
 

@@ -111,6 +111,9 @@ pub enum Unavailable {
     /// Too many passwords are waiting to be verified, or too many failures of one address.
     #[error("too many sign-ins at the same time")]
     Busy,
+    /// Accounts, templates or revocations kept changing while the request was decided.
+    #[error("something changed while the request was decided")]
+    Changed,
     /// The store cannot be read or written.
     #[error("{0}")]
     Store(String),
@@ -207,7 +210,7 @@ impl ServiceError {
             Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
             Self::RequestFailed(_) => "REQUEST_FAILED",
             Self::NoKeyExchange => "NO_KEY_EXCHANGE",
-            Self::Unavailable(Unavailable::Busy) => "BUSY",
+            Self::Unavailable(Unavailable::Busy | Unavailable::Changed) => "BUSY",
             Self::Unavailable(Unavailable::Store(_)) => "STORE",
             Self::Unavailable(Unavailable::Signer(_)) => "SIGNER",
             Self::Internal(_) => "INTERNAL",

@@ -8,6 +8,7 @@ use std::time::Instant;
 use muster_core::audit::Actor;
 use muster_core::request::RequestId;
 use muster_core::{Caller, Method};
+use muster_store::Generations;
 
 /// A number that no other exchange of this process has, and those of other processes most probably not: it counts from
 /// a random one. It is no secret and opens nothing.
@@ -38,6 +39,8 @@ pub struct Record {
     pub template: Option<String>,
     /// The request.
     pub request: Option<RequestId>,
+    /// Taken before the caller was authenticated: what was true then is true as long as these do not change.
+    pub(crate) seen: Option<Generations>,
     /// A SHA-1 signature proved possession of the key.
     pub sha1: bool,
 }
@@ -55,6 +58,7 @@ impl Record {
             operation: "unknown",
             template: None,
             request: None,
+            seen: None,
             sha1: false,
         }
     }

@@ -93,6 +93,9 @@ pub enum StoreError {
         /// The number of the list stored.
         latest: u64,
     },
+    /// Accounts, templates or revocations have changed since what was to be written was decided.
+    #[error("something changed while the request was decided; send it again")]
+    Changed,
     /// A value contradicts one that is stored and may not change.
     #[error("{0}")]
     Conflict(String),

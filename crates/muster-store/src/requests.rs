@@ -8,7 +8,7 @@ use muster_core::issuance::{Intent, IssuedRecord, Ledger, LedgerError, Opening, 
 use muster_core::{RequestId, Serial, UnixTime};
 
 use crate::error::StoreError;
-use crate::{Backend, Store, sqlite};
+use crate::{Backend, Generations, Store, sqlite};
 
 /// What became of a request. Revocation is a property of the certificate, see [`crate::Certificate`].
 ///
@@ -321,6 +321,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Duplicate`], [`StoreError::WrongState`] if an [`Opening::Approved`] request is not approved.
     pub async fn try_record_intent(&self, intent: Intent) -> Result<(), StoreError> {
+        self.write_intent(intent, None).await
+    }
+
+    /// The same, if [`Store::generations`] are still `seen`: what was read after them was still true when the intent
+    /// was committed. So nothing is signed for an account that was disabled, or on the strength of a certificate that
+    /// was revoked, between decision and intent.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`], and as [`Store::try_record_intent`].
+    pub async fn record_intent_if_unchanged(
+        &self,
+        intent: Intent,
+        seen: Generations,
+    ) -> Result<(), StoreError> {
+        self.write_intent(intent, Some(seen)).await
+    }
+
+    async fn write_intent(&self, intent: Intent, seen: Option<Generations>) -> Result<(), StoreError> {
         let serial_id = intent.serial.request_id();
         let id = match &intent.opening {
             Opening::New(record) => record.id,
@@ -333,6 +351,7 @@ impl Store {
             )));
         }
         let Backend::Sqlite(db) = &self.backend;
-        db.write(sqlite::issuance::record_intent(id, intent, db.node_name(), db.duplicate_window())).await
+        db.write(sqlite::issuance::record_intent(id, intent, db.node_name(), db.duplicate_window(), seen))
+            .await
     }
 }

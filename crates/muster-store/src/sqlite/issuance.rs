@@ -8,7 +8,8 @@ use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Tx;
-use super::{certificates, convert, der, recent, requests};
+use super::{certificates, convert, der, instance, recent, requests};
+use crate::Generations;
 use crate::error::StoreError;
 use crate::requests::{Abandoned, Disposition};
 
@@ -28,6 +29,7 @@ pub(crate) fn record_intent(
     intent: Intent,
     node: String,
     window: i64,
+    seen: Option<Generations>,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
     // Hashing is done by the caller's thread, not by the only one that writes.
     let Intent { opening, actor, serial, tbs, at } = intent;
@@ -46,6 +48,11 @@ pub(crate) fn record_intent(
         ..Event::new(at, actor, Action::RecordIntent)
     };
     move |tx| {
+        if let Some(seen) = seen
+            && instance::generations(tx.conn)? != (seen.configuration, seen.revocations)
+        {
+            return Err(StoreError::Changed);
+        }
         match (&opening, key) {
             (Opening::New(record), Some(key)) => {
                 recent::enter(tx, key, record, window)?;

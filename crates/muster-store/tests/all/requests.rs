@@ -5,7 +5,8 @@ use muster_core::issuance::{Ledger, Opening};
 use muster_store::{Disposition, Options, RequestFilter, StoreError};
 
 use crate::support::{
-    DAY, NOW, Place, caller, certificate, enroll, intent, issued, name, record, serial, tbs,
+    DAY, NOW, Place, caller, certificate, enroll, intent, issued, name, officer, principal, record, serial,
+    tbs,
 };
 
 #[tokio::test]
@@ -261,4 +262,27 @@ async fn memory_of_recent_requests_is_bounded() {
         enroll(&store, "bob").await;
     }
     assert!(place.count("recent_requests") <= 64, "the first is forgotten when the 40960th is entered");
+}
+
+#[tokio::test]
+async fn intent_is_refused_after_a_change() {
+    let place = Place::new();
+    let store = place.open();
+    let seen = store.generations().await.unwrap();
+    // As the command line does it: by another handle.
+    place.open().put_account(principal("mallory"), officer(), NOW).await.unwrap();
+    let id = store.reserve_request_id().await.unwrap();
+    let refused = store.record_intent_if_unchanged(intent(id, "alice"), seen).await;
+    assert_eq!(refused, Err(StoreError::Changed));
+    assert_eq!(store.request(id).await.unwrap(), None, "nothing was written");
+
+    let seen = store.generations().await.unwrap();
+    let revoked = enroll(&store, "alice").await.serial;
+    assert_eq!(store.generations().await.unwrap(), seen, "issuing changes nothing that is decided by");
+    store.revoke(revoked, muster_core::revocation::Reason::Unspecified, officer(), NOW).await.unwrap();
+    let refused = store.record_intent_if_unchanged(intent(id, "alice"), seen).await;
+    assert_eq!(refused, Err(StoreError::Changed));
+
+    let seen = store.generations().await.unwrap();
+    store.record_intent_if_unchanged(intent(id, "alice"), seen).await.unwrap();
 }
