@@ -43,7 +43,12 @@ impl Certificates {
         };
         let Some(known) = known else {
             let account = self.trusted.iter().find_map(|ca| ca.account(certificate, chain, now));
-            return self.caller(&account.ok_or(AuthError::CertificateUnknown)?, certificate).await;
+            let account = account.ok_or(AuthError::CertificateUnknown)?;
+            // The verifier takes a certificate without any purpose for one with every purpose.
+            if !is_for_clients(certificate) {
+                return Err(AuthError::CertificatePurpose.into());
+            }
+            return self.caller(&account, certificate).await;
         };
         if !is_for_clients(certificate) {
             return Err(AuthError::CertificatePurpose.into());
@@ -69,7 +74,7 @@ impl Certificates {
     }
 }
 
-/// Whether the certificate has the purpose client authentication. Its octets are those that this CA signed.
+/// Whether the certificate names the purpose client authentication. Its octets are those that an accepted CA signed.
 fn is_for_clients(certificate: &[u8]) -> bool {
     let Ok(certificate) = Certificate::from_der(certificate) else { return false };
     let purposes = certificate.tbs_certificate().get_extension::<ExtendedKeyUsage>();
