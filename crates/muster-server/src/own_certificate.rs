@@ -113,7 +113,7 @@ async fn issue(enrollment: &Enrollment, approved: Approved, template: &str) -> R
         renews: None,
     };
     let opening = Opening::New(Box::new(record));
-    let issued = enrollment.issue(approved, id, opening, Actor::Service).await;
+    let issued = enrollment.issue(approved, id, opening, Actor::Service, None).await;
     issued.map_err(|e| e.detail().unwrap_or_else(|| e.to_string()))
 }
 
@@ -162,7 +162,12 @@ pub(crate) fn write_private(path: &Path, octets: &[u8]) -> Result<(), String> {
     let wrong = |e: std::io::Error| format!("{}: {e}", path.display());
     let temporary = path.with_extension("new");
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // What an earlier attempt left, or somebody else put there, has its own mode and may be a link.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrong(error)),
+        Ok(()) | Err(_) => {}
+    }
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&temporary).map_err(wrong)?;
@@ -172,4 +177,23 @@ pub(crate) fn write_private(path: &Path, octets: &[u8]) -> Result<(), String> {
         std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(wrong)?;
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn private_files_follow_no_link_and_keep_no_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("key.pem"), folder.path().join("other"));
+        std::fs::write(&other, "theirs").unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("key.new")).unwrap();
+        write_private(&path, b"secret").unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "theirs");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
