@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use muster_core::identity::{AccountName, Principal, PrincipalKind};
 use muster_core::names;
-use muster_store::{Account as Stored, PasswordHash};
+use muster_store::{Account as Stored, CertificateFilter, PasswordHash};
 use serde::Serialize;
 
 use super::{Admin, now};
@@ -135,6 +135,7 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
                 return Err(Failure::new(format_args!("there is an account '{}' already", add.name))
                     .hint("change it with 'muster account set'"));
             }
+            refuse_inherited(admin, &add.name).await?;
             let (kind, group) = match add.kind {
                 Kind::User => (PrincipalKind::User, "users"),
                 Kind::Computer => (PrincipalKind::Computer, "computers"),
@@ -197,6 +198,24 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
         }
     }
     Ok(())
+}
+
+/// Certificates authenticate by the account's name: those of an account that was removed would sign in as the new one.
+async fn refuse_inherited(admin: &Admin, name: &AccountName) -> Outcome {
+    let valid = CertificateFilter {
+        account: Some(name.clone()),
+        valid_at: Some(now()),
+        limit: 1,
+        ..CertificateFilter::default()
+    };
+    match admin.store.certificates(valid).await?.first() {
+        None => Ok(()),
+        Some(certificate) => Err(Failure::new(format_args!(
+            "certificate {} of an earlier account '{name}' is still valid and would sign in as the new one",
+            certificate.serial
+        ))
+        .hint(format_args!("choose another name, or revoke what 'muster cert list --account {name}' shows"))),
+    }
 }
 
 async fn find(admin: &Admin, name: &AccountName) -> Outcome<Stored> {
