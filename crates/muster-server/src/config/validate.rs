@@ -54,17 +54,31 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
     if !(4_096..=262_144).contains(&tree.limits.body_bytes) {
         return fault("limits.body_bytes", "must be 4096 to 262144");
     }
-    for (key, value) in [
-        ("limits.password_verifications", tree.limits.password_verifications),
-        ("limits.connections", tree.limits.connections),
+    for (key, value, most) in [
+        ("limits.password_verifications", tree.limits.password_verifications, 256),
+        ("limits.password_queue", tree.limits.password_queue, 65_536),
+        ("limits.connections", tree.limits.connections, 1_000_000),
         (
             "limits.unauthenticated_connections_per_address",
             tree.limits.unauthenticated_connections_per_address,
+            1_000_000,
         ),
     ] {
-        if value == 0 {
-            return fault(key, "must be at least 1");
+        if !(1..=most).contains(&value) {
+            return fault(key, format!("must be 1 to {most}"));
         }
+    }
+    for (key, value) in [
+        ("limits.handshake_seconds", tree.limits.handshake_seconds),
+        ("limits.header_seconds", tree.limits.header_seconds),
+        ("limits.body_seconds", tree.limits.body_seconds),
+    ] {
+        if !(1..=300).contains(&value) {
+            return fault(key, "must be 1 to 300");
+        }
+    }
+    if tree.limits.password_cache_seconds > 3_600 {
+        return fault("limits.password_cache_seconds", "must be at most 3600; 0 remembers nothing");
     }
     let mut advertised = Vec::new();
     for (i, other) in tree.advertise.iter().enumerate() {
