@@ -129,7 +129,7 @@ impl Authenticator {
                 return Err(AuthError::Timestamp.into());
             }
         }
-        let peer = exchange.connection.peer.ip();
+        let peer = crate::http::site(exchange.connection.peer.ip());
         let caller = match endpoint.method {
             Method::UsernamePassword => {
                 let token = security.and_then(|Security { username_token, .. }| username_token);

@@ -78,17 +78,20 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
 /// Counts connections whose address has not authenticated on them.
 #[derive(Clone, Debug, Default)]
-struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
+/// One connection of an address; given back when dropped.
 #[derive(Debug)]
-struct AddressSlot {
+pub(crate) struct AddressSlot {
     addresses: Addresses,
     address: IpAddr,
     held: AtomicBool,
 }
 
 impl Addresses {
-    fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
+    /// Counts one more connection of `address`, unless there are `limit`.
+    pub(crate) fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
+        let address = site(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if *count >= limit {
@@ -96,6 +99,14 @@ impl Addresses {
         }
         *count += 1;
         Some(AddressSlot { addresses: self.clone(), address, held: AtomicBool::new(true) })
+    }
+}
+
+/// What is counted as one address: with IPv6 the network of 64 bits, any address of which a single host can take.
+pub(crate) fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 
@@ -363,6 +374,19 @@ mod tests {
         assert!(!is_soap("text/xml; charset=utf-8"));
         assert!(!is_soap("application/soap+xml; charset=utf-16"));
         assert!(!is_soap("multipart/related; type=\"application/xop+xml\""));
+    }
+
+    #[test]
+    fn hosts_of_one_ipv6_network_count_as_one_address() {
+        let addresses = Addresses::default();
+        let slot = addresses.take("2001:db8:1:2::1".parse().unwrap(), 1);
+        assert!(addresses.take("2001:db8:1:2:ffff::9".parse().unwrap(), 1).is_none());
+        assert!(addresses.take("2001:db8:1:3::1".parse().unwrap(), 1).is_some());
+        drop(slot);
+        let slot = addresses.take("::ffff:192.0.2.1".parse().unwrap(), 1);
+        assert!(addresses.take("192.0.2.1".parse().unwrap(), 1).is_none(), "the same host");
+        assert!(addresses.take("192.0.2.2".parse().unwrap(), 1).is_some());
+        drop(slot);
     }
 
     #[test]

@@ -27,6 +27,10 @@ const REFRESH_SECONDS: i64 = 86_400;
 const EXPIRED_MARGIN: i64 = 8 * 86_400;
 /// Connections served at the same time.
 const CONNECTIONS: usize = 512;
+/// Of these, at most so many of one address; a site behind one address has enough with it.
+const CONNECTIONS_PER_ADDRESS: usize = 64;
+/// Longest life of a connection: whoever reads slower than that holds no place.
+const LIFE: Duration = Duration::from_secs(120);
 
 /// Makes and serves revocation lists.
 pub struct Publisher {
@@ -110,8 +114,12 @@ impl Publisher {
     async fn due(&self) -> Result<Option<u64>, StoreError> {
         let now = self.clock.now();
         let revocations = self.store.generations().await?.revocations;
+        // Replaced at half its life at the latest: clients keep a list until its end.
+        let refresh = REFRESH_SECONDS.min(i64::from(self.days) * 43_200);
         let due = self.current.load().as_ref().is_none_or(|current| {
-            current.revocations != revocations || now.since(current.made) >= REFRESH_SECONDS
+            // One that lies ahead was made before the clock was set back.
+            let age = now.since(current.made);
+            current.revocations != revocations || age < 0 || age >= refresh
         });
         Ok(due.then_some(revocations))
     }
@@ -147,19 +155,21 @@ impl Publisher {
     /// Serves until `stop` turns true.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let addresses = wire::Addresses::default();
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = wire::stopped(&mut stop) => return,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let Some(slot) = addresses.take(peer.ip(), CONNECTIONS_PER_ADDRESS) else { continue };
             let publisher = Arc::clone(&self);
             tokio::spawn(async move {
-                let _place = place;
+                let (_place, _slot) = (place, slot);
                 let service = service_fn(|request: Request<Incoming>| {
                     let publisher = Arc::clone(&publisher);
                     async move { Ok::<_, Infallible>(publisher.answer(&request).await) }
@@ -170,7 +180,8 @@ impl Publisher {
                     .header_read_timeout(Duration::from_secs(10))
                     .max_buf_size(8 * 1024);
                 // Whatever a peer does to its own connection concerns nobody else.
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                let serving = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = tokio::time::timeout(LIFE, serving).await;
             });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
 use muster_ca::{Addresses, Authority, Passphrase};
-use muster_core::Clock;
 use muster_core::audit::{Action, AuditOutcome, Event};
+use muster_core::{Clock, UnixTime};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
 use muster_store::{Options, Store, StoreError};
@@ -37,6 +37,9 @@ use crate::{own_certificate, wstep};
 const TICK: Duration = Duration::from_secs(60);
 /// Seconds after which an intent of this process that has no certificate is given up.
 const STUCK_SECONDS: i64 = 300;
+/// Refused sign-ins that are written to the audit log within a minute; the others stand in the log, and are counted.
+/// They cost whoever sends them nothing, and the audit log is kept for ever.
+const REFUSALS_PER_MINUTE: u32 = 120;
 /// How long requests in progress may take after the signal to stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -59,7 +62,7 @@ pub enum StartError {
         /// The CA.
         name: String,
         /// Its end.
-        not_after: muster_core::UnixTime,
+        not_after: UnixTime,
     },
     /// The name in the CA certificate is not the configured one.
     #[error("the CA certificate is for '{found}', the configuration names '{configured}': correct ca.name")]
@@ -148,7 +151,7 @@ fn read_passphrase(path: &Path) -> Result<Passphrase, StartError> {
 ///
 /// # Errors
 /// A sentence if the file cannot be read.
-pub fn ca_not_after(settings: &Settings) -> Result<muster_core::UnixTime, String> {
+pub fn ca_not_after(settings: &Settings) -> Result<UnixTime, String> {
     own_certificate::end_of_file(&settings.ca.directory.join(muster_ca::CERTIFICATE_FILE))
 }
 
@@ -179,6 +182,31 @@ struct State {
     certificate: Arc<ServerCertificate>,
     xml_limits: XmlLimits,
     clock: Arc<dyn Clock>,
+    refusals: Mutex<Refusals>,
+}
+
+/// How many refused sign-ins were written within the minute, and how many were not.
+#[derive(Debug, Default)]
+struct Refusals {
+    minute: i64,
+    written: u32,
+    omitted: u64,
+}
+
+impl Refusals {
+    /// Whether one more may be written, and how many were not since the last that was.
+    fn admit(&mut self, now: UnixTime) -> Option<u64> {
+        let minute = now.0.div_euclid(60);
+        if self.minute != minute {
+            (self.minute, self.written) = (minute, 0);
+        }
+        if self.written >= REFUSALS_PER_MINUTE {
+            self.omitted = self.omitted.saturating_add(1);
+            return None;
+        }
+        self.written = self.written.saturating_add(1);
+        Some(std::mem::take(&mut self.omitted))
+    }
 }
 
 impl Node {
@@ -252,6 +280,7 @@ impl Node {
             certificate: Arc::clone(&certificate),
             xml_limits: XmlLimits::request_with_bytes(settings.limits.body_bytes),
             clock,
+            refusals: Mutex::default(),
             settings: Arc::clone(&settings),
         });
         Self::listen(state, certificate_file, key_file).await
@@ -431,6 +460,7 @@ impl State {
         let received = Received::parse(&exchange.body, &self.xml_limits)?;
         *header = ResponseHeader::relating_to(received.message_id());
         check_destination(received.to(), endpoint)?;
+        record.seen = self.enrollment.store.generations().await.ok();
         let message = self.authenticator.authenticate(endpoint, exchange, received).await?;
         record.authenticated(message.caller());
         let body = match endpoint.service {
@@ -454,7 +484,11 @@ impl State {
     }
 
     async fn audit_failure(&self, record: &Record, error: &AuthError) {
-        let mut event = Event::new(self.clock.now(), record.actor(), Action::Authenticate);
+        let now = self.clock.now();
+        let admitted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        let Some(omitted) = admitted else { return };
+        let mut event = Event::new(now, record.actor(), Action::Authenticate);
+        event.object = (omitted > 0).then(|| format!("{omitted} more refused before, not recorded"));
         event.outcome = AuditOutcome::Refused(error.code());
         if let Err(error) = self.enrollment.store.audit(event).await {
             tracing::error!(%error, "a refused sign-in could not be written to the audit log");
@@ -493,6 +527,18 @@ fn percent_decode(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_sign_ins_fill_the_audit_log_slowly() {
+        let mut refusals = Refusals::default();
+        for _ in 0..REFUSALS_PER_MINUTE {
+            assert_eq!(refusals.admit(UnixTime(600)), Some(0));
+        }
+        assert_eq!(refusals.admit(UnixTime(601)), None);
+        assert_eq!(refusals.admit(UnixTime(659)), None);
+        assert_eq!(refusals.admit(UnixTime(660)), Some(2), "the next record tells how many are missing");
+        assert_eq!(refusals.admit(UnixTime(660)), Some(0));
+    }
 
     #[test]
     fn paths_are_decoded_once() {
