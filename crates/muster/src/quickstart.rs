@@ -73,6 +73,7 @@ pub(crate) async fn run(arguments: Quickstart, output: Output) -> Outcome {
             algorithm: arguments.ca_algorithm,
             ca_years: 10,
         };
+        ports_are_free(arguments.listen)?;
         setup::create(&plan, &SystemClock).await?;
         output.note(format_args!("made a CA and an installation in {}", arguments.dir.display()));
     }
@@ -111,6 +112,20 @@ pub(crate) async fn run(arguments: Quickstart, output: Output) -> Outcome {
         serve::wait_for_signal().await;
     }
     serve::end(node).await;
+    Ok(())
+}
+
+/// Asks before anything is made: the ports then stand in the configuration and in certificates.
+fn ports_are_free(listen: SocketAddr) -> Outcome {
+    for offset in 0..3 {
+        let Some(port) = listen.port().checked_add(offset) else { return Ok(()) };
+        let address = SocketAddr::new(listen.ip(), port);
+        if let Err(error) = std::net::TcpListener::bind(address) {
+            return Err(Failure::new(format_args!("cannot listen on {address}: {error}")).hint(
+                "three ports in a row are needed; name the first of others with --listen ADDRESS:PORT",
+            ));
+        }
+    }
     Ok(())
 }
 

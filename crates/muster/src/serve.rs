@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use muster_server::config::ConfigError;
+use muster_server::service::StartError;
 use muster_server::{Node, Settings, SystemClock};
 use tracing_subscriber::EnvFilter;
 
@@ -88,8 +90,15 @@ impl ConfigFile {
 
 pub(crate) fn load(path: &Path) -> Outcome<Settings> {
     Settings::load(path).map_err(|error| {
-        Failure::from(error)
-            .hint("docs/configuration.md explains every key; 'muster config-reference' prints it")
+        let hint = match error {
+            ConfigError::Unreadable { .. } => {
+                "name the configuration with --config, or make an installation with 'muster quickstart'"
+            }
+            ConfigError::Wrong { .. } => {
+                "docs/configuration.md explains every key; 'muster config-reference' prints it"
+            }
+        };
+        Failure::from(error).hint(hint)
     })
 }
 
@@ -144,7 +153,15 @@ pub(crate) fn start_log(format: LogFormat) -> Outcome {
 
 /// Starts a node and tells systemd when it is ready.
 pub(crate) async fn start(settings: Settings) -> Outcome<Node> {
-    let node = Node::start(settings, Arc::new(SystemClock)).await?;
+    let node = Node::start(settings, Arc::new(SystemClock)).await.map_err(|error| {
+        let taken = matches!(error, StartError::Listen { .. });
+        let failure = Failure::from(error);
+        if taken {
+            failure.hint("is the service running already? Otherwise give it another address in the configuration")
+        } else {
+            failure
+        }
+    })?;
     for (name, address) in &node.addresses {
         tracing::info!(listener = name, %address, "listening");
     }

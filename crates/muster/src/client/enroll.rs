@@ -61,7 +61,7 @@ pub(crate) struct Enroll {
     /// Continue an earlier request: send the very same again if its outcome is unknown, or ask for the decision.
     #[arg(long, conflicts_with_all = ["template", "key", "existing_key", "key_type", "chain", "full_chain", "subject", "dns", "email", "ip", "pkcs10", "policy_url"])]
     resume: bool,
-    /// What is needed to continue is kept in this file; by default beside the certificate, as NAME.pending.json.
+    /// What is needed to continue is kept in this file; by default beside the certificate, as FILE.pending.json.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// URL of a policy server (CEP). Repeat it for servers of the same policy: they are asked in random order.

@@ -53,7 +53,7 @@ pub(crate) struct Renew {
     /// Where the certificate and those of the CAs go, in one file.
     #[arg(long, value_name = "FILE")]
     full_chain: Option<PathBuf>,
-    /// What is needed to continue is kept in this file; by default beside the certificate, as NAME.pending.json.
+    /// What is needed to continue is kept in this file; by default beside the certificate, as FILE.pending.json.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     #[command(flatten)]
