@@ -157,7 +157,9 @@ pub(crate) async fn start(settings: Settings) -> Outcome<Node> {
         let taken = matches!(error, StartError::Listen { .. });
         let failure = Failure::from(error);
         if taken {
-            failure.hint("is the service running already? Otherwise give it another address in the configuration")
+            failure.hint(
+                "is the service running already? Otherwise give it another address in the configuration",
+            )
         } else {
             failure
         }
