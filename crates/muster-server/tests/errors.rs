@@ -49,7 +49,6 @@ fn all() -> Vec<ServiceError> {
         HttpError::MethodNotAllowed.into(),
         HttpError::NotFound.into(),
         HttpError::ContentType.into(),
-        HttpError::AmbiguousLength.into(),
         HttpError::TooLarge(64 * 1024).into(),
         HttpError::TooSlow.into(),
         HttpError::BrokenBody.into(),
