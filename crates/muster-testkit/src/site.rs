@@ -60,6 +60,12 @@ impl Site {
     /// An installation made at the time of `clock`, not served yet.
     #[must_use]
     pub fn make(algorithm: SigningAlgorithm, clock: &dyn Clock) -> Self {
+        Self::make_for("localhost", algorithm, clock)
+    }
+
+    /// The same with another name for this machine in certificates and policies; it is still reached as `localhost`.
+    #[must_use]
+    pub fn make_for(host: &str, algorithm: SigningAlgorithm, clock: &dyn Clock) -> Self {
         // Other tests of this run choose ports at the same time; the process and the moment tell them apart.
         let seed = u32::from_be_bytes(setup_random());
         let port = (0..TRIPLES)
@@ -71,7 +77,7 @@ impl Site {
         let plan = Plan {
             directory: folder.path().join("installation"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            host: "localhost".to_owned(),
+            host: host.to_owned(),
             ca_name: CA_NAME.to_owned(),
             algorithm,
             ca_years: 10,
