@@ -1,7 +1,6 @@
 //! wstep-rs and wcce-rs, a client that was written for Microsoft's services, enrolls, renews, asks and reads answers.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
