@@ -39,7 +39,9 @@ pub(crate) fn start(installation: &Installation) -> Result<Server> {
         fs::write(file(name), made.get(key).and_then(Value::as_str).context("cfssl genkey made no CA")?)?;
     }
     rusqlite::Connection::open(file("store.sqlite"))?.execute_batch(TABLES)?;
-    let store = json!({"driver": "sqlite3", "data_source": file("store.sqlite")});
+    // Its own patience ends after 5 s, and then it refuses requests.
+    let source = format!("file:{}?_busy_timeout=60000", file("store.sqlite").display());
+    let store = json!({"driver": "sqlite3", "data_source": source});
     fs::write(file("store.json"), store.to_string())?;
     let policy =
         json!({"signing": {"default": {"expiry": "8760h", "usages": ["client auth", "digital signature"]}}});
