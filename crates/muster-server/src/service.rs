@@ -25,7 +25,7 @@ use crate::auth::{Authenticator, Received};
 use crate::catalog::Catalog;
 use crate::config::{Endpoint, Service, Settings, TlsSettings};
 use crate::enroll::Enrollment;
-use crate::fault::{self, AuthError, HttpError, ServiceError};
+use crate::fault::{self, HttpError, ServiceError};
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::publish::{PublishError, Publisher};
 use crate::record::Record;
@@ -416,8 +416,12 @@ impl Handler for State {
         let mut record = Record::begin(exchange.connection.peer, &exchange.path);
         let mut header = ResponseHeader::default();
         let answer = self.dispatch(&exchange, &mut record, &mut header).await;
-        if let Err(ServiceError::Authentication(error)) = &answer {
-            self.audit_failure(&record, error).await;
+        // Refusals by policy are recorded with their request; these come before there is one.
+        if let Err(error @ ServiceError::Authentication(_)) = &answer {
+            self.audit_refusal(&record, Action::Authenticate, error.code()).await;
+        }
+        if let Err(error @ ServiceError::Request(_)) = &answer {
+            self.audit_refusal(&record, Action::Submit, error.code()).await;
         }
         finish(&record, answer, &header)
     }
@@ -487,15 +491,15 @@ impl State {
         self.endpoints.get(&key).map(|e| &**e).ok_or(HttpError::NotFound)
     }
 
-    async fn audit_failure(&self, record: &Record, error: &AuthError) {
+    async fn audit_refusal(&self, record: &Record, action: Action, code: &'static str) {
         let now = self.clock.now();
         let admitted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         let Some(omitted) = admitted else { return };
-        let mut event = Event::new(now, record.actor(), Action::Authenticate);
+        let mut event = Event::new(now, record.actor(), action);
         event.object = (omitted > 0).then(|| format!("{omitted} more refused before, not recorded"));
-        event.outcome = AuditOutcome::Refused(error.code());
+        event.outcome = AuditOutcome::Refused(code);
         if let Err(error) = self.enrollment.store.audit(event).await {
-            tracing::error!(%error, "a refused sign-in could not be written to the audit log");
+            tracing::error!(%error, "a refusal could not be written to the audit log");
         }
     }
 }
