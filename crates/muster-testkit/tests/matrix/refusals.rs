@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use muster_core::Method;
-use muster_store::StoreError;
+use muster_core::audit::Action;
+use muster_store::{AuditFilter, StoreError};
 use muster_testkit::log;
 use muster_testkit::server::{Fault, PASSWORD};
 
@@ -44,6 +45,10 @@ async fn every_operation_under_every_condition() {
     let report = world.server.store.audit_verify().await.unwrap();
     assert!(report.faults.is_empty(), "{:?}", report.faults);
     assert!(!log::text().contains(PASSWORD));
+    // Also what was refused before it had a row in the request table is written down.
+    let filter = AuditFilter { action: Some(Action::Submit), limit: 1_000, ..AuditFilter::default() };
+    let submitted = world.server.store.audit_list(filter).await.unwrap();
+    assert!(submitted.iter().any(|record| record.outcome == "refused:REQUEST_MALFORMED"), "{submitted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
