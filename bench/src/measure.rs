@@ -53,7 +53,9 @@ pub(crate) fn machine() -> String {
     let model =
         model.and_then(|line| line.split_once(':')).map_or("unknown processor", |(_, name)| name.trim());
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // What a distributor adds says nothing about the measurement.
+    let kernel = release.split('-').next().unwrap_or_default();
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
