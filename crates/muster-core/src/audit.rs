@@ -55,8 +55,16 @@ impl fmt::Display for Actor {
 pub enum Action {
     /// The store was created.
     Initialize,
+    /// A message came that is no operation, or none that was understood.
+    Receive,
     /// A caller presented credentials that were refused.
     Authenticate,
+    /// A caller asked for the enrollment policy.
+    GetPolicies,
+    /// A caller asked what became of a request.
+    QueryTokenStatus,
+    /// A caller asked for the key exchange certificate.
+    KeyExchangeToken,
     /// A caller asked for a certificate.
     Submit,
     /// A serial number and the octets to be signed were committed.
@@ -87,9 +95,13 @@ pub enum Action {
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Initialize,
+        Self::Receive,
         Self::Authenticate,
+        Self::GetPolicies,
+        Self::QueryTokenStatus,
+        Self::KeyExchangeToken,
         Self::Submit,
         Self::RecordIntent,
         Self::Issue,
@@ -110,7 +122,11 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Initialize => "initialize",
+            Self::Receive => "receive",
             Self::Authenticate => "authenticate",
+            Self::GetPolicies => "get_policies",
+            Self::QueryTokenStatus => "query_token_status",
+            Self::KeyExchangeToken => "key_exchange_token",
             Self::Submit => "submit",
             Self::RecordIntent => "record_intent",
             Self::Issue => "issue",

@@ -140,7 +140,7 @@ impl Enrollment {
         };
         let template = match template {
             Ok(template) => template,
-            Err(refusal) => return self.deny(row(submission), refusal).await,
+            Err(refusal) => return self.deny(row(submission), refusal, record).await,
         };
 
         // 2. The same octets again, within a day: the same answer, not a second certificate. Not for a first enrollment
@@ -172,7 +172,7 @@ impl Enrollment {
                     Err(error) => self.repeated_or(error.into(), caller, &template.name, &raw, record).await,
                 };
             }
-            Decision::Deny(refusal) => return self.deny(row(submission), refusal).await,
+            Decision::Deny(refusal) => return self.deny(row(submission), refusal, record).await,
         };
 
         // 4. Prepare, record, sign, commit.
@@ -337,14 +337,21 @@ impl Enrollment {
                 // What an officer approved, policy has ceased to allow: the request ends here.
                 let (code, sentence) = (refusal.code(), refusal.to_string());
                 self.store.deny_approved(id, code, sentence, record.actor(), now).await?;
+                record.denied = true;
                 Err(refused(refusal))
             }
         }
     }
 
-    async fn deny(&self, row: RequestRecord, refusal: Refusal) -> Result<Reply, ServiceError> {
+    async fn deny(
+        &self,
+        row: RequestRecord,
+        refusal: Refusal,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
         let id = row.id;
         self.store.record_denied(row, refusal.code(), refusal.to_string()).await?;
+        record.denied = true;
         Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
     }
 

@@ -15,6 +15,7 @@ mod linger;
 mod own_certificate;
 pub mod publish;
 mod record;
+mod refusals;
 pub mod service;
 pub mod setup;
 pub mod snippets;

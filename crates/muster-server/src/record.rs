@@ -43,6 +43,8 @@ pub struct Record {
     pub(crate) seen: Option<Generations>,
     /// A SHA-1 signature proved possession of the key.
     pub sha1: bool,
+    /// The request was recorded as denied, with its audit record.
+    pub(crate) denied: bool,
 }
 
 impl Record {
@@ -60,12 +62,23 @@ impl Record {
             request: None,
             seen: None,
             sha1: false,
+            denied: false,
         }
     }
 
     /// Notes who it is.
     pub fn authenticated(&mut self, caller: &Caller) {
         self.caller = Some((caller.principal().name.clone(), caller.method()));
+    }
+
+    /// Whether it is known who it is.
+    pub(crate) const fn is_authenticated(&self) -> bool {
+        self.caller.is_some()
+    }
+
+    /// The path, without control characters, at most 200 characters.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The actor for audit records.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
 use muster_ca::{Addresses, Authority, Passphrase};
-use muster_core::audit::{Action, AuditOutcome, Event};
 use muster_core::{Clock, UnixTime};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
@@ -29,6 +28,7 @@ use crate::fault::{self, HttpError, ServiceError};
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::publish::{PublishError, Publisher};
 use crate::record::Record;
+use crate::refusals::Refusals;
 use crate::tls::{self, ServerCertificate};
 use crate::xcep::PolicyService;
 use crate::{own_certificate, wstep};
@@ -37,9 +37,6 @@ use crate::{own_certificate, wstep};
 const TICK: Duration = Duration::from_secs(60);
 /// Seconds after which an intent of this process that has no certificate is given up.
 const STUCK_SECONDS: i64 = 300;
-/// Refused sign-ins that are written to the audit log within a minute; the others stand in the log, and are counted.
-/// They cost whoever sends them nothing, and the audit log is kept for ever.
-const REFUSALS_PER_MINUTE: u32 = 120;
 /// How long requests in progress may take after the signal to stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -186,31 +183,7 @@ struct State {
     certificate: Arc<ServerCertificate>,
     xml_limits: XmlLimits,
     clock: Arc<dyn Clock>,
-    refusals: Mutex<Refusals>,
-}
-
-/// How many refused sign-ins were written within the minute, and how many were not.
-#[derive(Debug, Default)]
-struct Refusals {
-    minute: i64,
-    written: u32,
-    omitted: u64,
-}
-
-impl Refusals {
-    /// Whether one more may be written, and how many were not since the last that was.
-    fn admit(&mut self, now: UnixTime) -> Option<u64> {
-        let minute = now.0.div_euclid(60);
-        if self.minute != minute {
-            (self.minute, self.written) = (minute, 0);
-        }
-        if self.written >= REFUSALS_PER_MINUTE {
-            self.omitted = self.omitted.saturating_add(1);
-            return None;
-        }
-        self.written = self.written.saturating_add(1);
-        Some(std::mem::take(&mut self.omitted))
-    }
+    refusals: Refusals,
 }
 
 impl Node {
@@ -284,7 +257,7 @@ impl Node {
             certificate: Arc::clone(&certificate),
             xml_limits: XmlLimits::request_with_bytes(settings.limits.body_bytes),
             clock,
-            refusals: Mutex::default(),
+            refusals: Refusals::default(),
             settings: Arc::clone(&settings),
         });
         Self::listen(state, certificate_file, key_file).await
@@ -356,8 +329,9 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
-            () = wire::stopped(&mut stop) => return,
+            () = wire::stopped(&mut stop) => break,
         }
+        state.refusals.flush(&state.enrollment.store, state.clock.now()).await;
         match state.enrollment.store.recover(state.clock.now(), STUCK_SECONDS).await {
             Ok(abandoned) => {
                 for a in abandoned {
@@ -392,6 +366,7 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             seen = now;
         }
     }
+    state.refusals.flush(&state.enrollment.store, state.clock.now()).await;
 }
 
 async fn refresh_exchange(enrollment: &Enrollment, settings: &Settings) -> Result<(), String> {
@@ -409,19 +384,16 @@ impl Handler for State {
         let exchange = match exchange {
             Ok(exchange) => exchange,
             Err((connection, error)) => {
-                let record = Record::begin(connection.peer, "");
-                return finish(&record, Err(error.into()), &ResponseHeader::default());
+                let (record, error) = (Record::begin(connection.peer, ""), error.into());
+                self.refusals.record(&self.enrollment.store, &record, &error, self.clock.now()).await;
+                return finish(&record, Err(error), &ResponseHeader::default());
             }
         };
         let mut record = Record::begin(exchange.connection.peer, &exchange.path);
         let mut header = ResponseHeader::default();
         let answer = self.dispatch(&exchange, &mut record, &mut header).await;
-        // Refusals by policy are recorded with their request; these come before there is one.
-        if let Err(error @ ServiceError::Authentication(_)) = &answer {
-            self.audit_refusal(&record, Action::Authenticate, error.code()).await;
-        }
-        if let Err(error @ ServiceError::Request(_)) = &answer {
-            self.audit_refusal(&record, Action::Submit, error.code()).await;
+        if let Err(error) = &answer {
+            self.refusals.record(&self.enrollment.store, &record, error, self.clock.now()).await;
         }
         finish(&record, answer, &header)
     }
@@ -490,18 +462,6 @@ impl State {
         let key = (exchange.connection.listener.clone(), path.to_ascii_lowercase());
         self.endpoints.get(&key).map(|e| &**e).ok_or(HttpError::NotFound)
     }
-
-    async fn audit_refusal(&self, record: &Record, action: Action, code: &'static str) {
-        let now = self.clock.now();
-        let admitted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
-        let Some(omitted) = admitted else { return };
-        let mut event = Event::new(now, record.actor(), action);
-        event.object = (omitted > 0).then(|| format!("{omitted} more refused before, not recorded"));
-        event.outcome = AuditOutcome::Refused(code);
-        if let Err(error) = self.enrollment.store.audit(event).await {
-            tracing::error!(%error, "a refusal could not be written to the audit log");
-        }
-    }
 }
 
 /// `a:To` must name this endpoint's path. Its host may differ: a node can have several names.
@@ -535,18 +495,6 @@ fn percent_decode(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refused_sign_ins_fill_the_audit_log_slowly() {
-        let mut refusals = Refusals::default();
-        for _ in 0..REFUSALS_PER_MINUTE {
-            assert_eq!(refusals.admit(UnixTime(600)), Some(0));
-        }
-        assert_eq!(refusals.admit(UnixTime(601)), None);
-        assert_eq!(refusals.admit(UnixTime(659)), None);
-        assert_eq!(refusals.admit(UnixTime(660)), Some(2), "the next record tells how many are missing");
-        assert_eq!(refusals.admit(UnixTime(660)), Some(0));
-    }
 
     #[test]
     fn paths_are_decoded_once() {

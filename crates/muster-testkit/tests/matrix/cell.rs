@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_core::Method;
 use muster_proto::wcce::{RequestedExtension, TemplateId};
 use muster_server::config::{Endpoint, Service};
+use muster_store::AuditFilter;
 use muster_testkit::https::Connection;
 use muster_testkit::requests::{MESSAGE_ID, Messages};
 use muster_testkit::server::{PASSWORD, path};
@@ -193,6 +194,8 @@ pub(crate) fn expected(operation: Operation, method: Method, condition: Conditio
 /// What the cells need to be there before.
 pub(crate) struct World {
     pub(crate) server: TestServer,
+    /// Whether the store is well, so that every refusal has to be in the audit log.
+    pub(crate) audited: bool,
     alice: Identity,
     bob: Identity,
     dave: Identity,
@@ -251,6 +254,7 @@ impl World {
         let another_template = [RequestedExtension { oid, critical: false, value: id.to_der() }];
         Self {
             server,
+            audited: true,
             alice,
             bob,
             dave,
@@ -393,6 +397,7 @@ impl World {
                 let text = self.without_ids(&answer.fault().reason);
                 check_sentence(&cell, &text, sentence, &answer);
                 check_log(&cell, &answer, log);
+                self.check_audit(&cell, &answer, operation, condition, log).await;
                 Some((log, self.without_ids(&answer.golden())))
             }
             Expected::Http { status, log, sentence } => {
@@ -402,9 +407,44 @@ impl World {
                 }
                 check_sentence(&cell, answer.text().trim_end(), sentence, &answer);
                 check_log(&cell, &answer, log);
+                self.check_audit(&cell, &answer, operation, condition, log).await;
                 Some((log, answer.golden()))
             }
         }
+    }
+
+    /// The newest audit record is about this refusal: who, what, with which outcome.
+    async fn check_audit(
+        &self,
+        cell: &str,
+        answer: &Answer,
+        operation: Operation,
+        condition: Condition,
+        code: &str,
+    ) {
+        if !self.audited {
+            return;
+        }
+        let filter = AuditFilter { limit: 1, ..AuditFilter::default() };
+        let record = self.server.store.audit_list(filter).await.unwrap().remove(0);
+        assert_eq!(record.outcome, format!("refused:{code}"), "{cell}: {record:?}");
+        let (actor, action) = match (condition, operation) {
+            (Condition::MalformedEnvelope | Condition::Oversize, _) => ("unauthenticated@127.0.0.1", "receive"),
+            (Condition::Anonymous | Condition::WrongCredentials | Condition::DisabledAccount, _) => {
+                ("unauthenticated@127.0.0.1", "authenticate")
+            }
+            (_, Operation::Issue | Operation::Renewal) => ("caller:alice/", "submit"),
+            (_, Operation::Query) => ("caller:alice/", "query_token_status"),
+            (_, Operation::GetPolicies) => ("caller:alice/", "get_policies"),
+            (_, Operation::KeyExchangeToken) => ("caller:alice/", "key_exchange_token"),
+        };
+        assert!(record.actor.starts_with(actor), "{cell}: {record:?}");
+        assert_eq!(record.action, action, "{cell}: {record:?}");
+        // What has a row in the request table is found by its number, everything else by the reference.
+        let reference = record.object.as_deref().is_some_and(|o| o.contains(&answer.reference()));
+        assert!(reference || record.request.is_some(), "{cell}: {record:?}");
+        let foreign = condition == Condition::Foreign && operation == Operation::Query;
+        assert!(!foreign || (record.request.is_none() && record.template.is_none()), "{cell}: {record:?}");
     }
 
     fn check_success(&self, operation: Operation, answer: &Answer, cell: &str) {
