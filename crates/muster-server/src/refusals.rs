@@ -83,9 +83,9 @@ impl Refusals {
             | ServiceError::NoSuchRequest(_)
             | ServiceError::RequestFailed(_)
             | ServiceError::NoKeyExchange
-            | ServiceError::Unavailable(
-                Unavailable::Busy | Unavailable::Changed | Unavailable::Store(_),
-            ) => AuditOutcome::Refused(error.code()),
+            | ServiceError::Unavailable(Unavailable::Busy | Unavailable::Changed | Unavailable::Store(_)) => {
+                AuditOutcome::Refused(error.code())
+            }
         };
         // Of a request that does not exist, or is not the caller's, only its number was asked for.
         if !matches!(error, ServiceError::NoSuchRequest(_)) {

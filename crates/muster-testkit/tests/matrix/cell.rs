@@ -429,7 +429,9 @@ impl World {
         let record = self.server.store.audit_list(filter).await.unwrap().remove(0);
         assert_eq!(record.outcome, format!("refused:{code}"), "{cell}: {record:?}");
         let (actor, action) = match (condition, operation) {
-            (Condition::MalformedEnvelope | Condition::Oversize, _) => ("unauthenticated@127.0.0.1", "receive"),
+            (Condition::MalformedEnvelope | Condition::Oversize, _) => {
+                ("unauthenticated@127.0.0.1", "receive")
+            }
             (Condition::Anonymous | Condition::WrongCredentials | Condition::DisabledAccount, _) => {
                 ("unauthenticated@127.0.0.1", "authenticate")
             }
