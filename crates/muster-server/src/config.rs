@@ -5,6 +5,7 @@
 
 pub mod file;
 mod reference;
+mod sockets;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ pub enum TlsSettings {
     },
 }
 
-/// A socket with TLS.
+/// A socket with TLS, or the part of one that some server names lead to.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Its name in the file.
@@ -86,6 +87,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What clients write before the path: `https://host:port`.
     pub url: String,
+    /// The names (SNI) that lead here, in lower case, where listeners share an address; none: whatever else comes.
+    pub server_names: Vec<String>,
     /// Whether the handshake asks for a client certificate.
     pub client_certificate: bool,
 }

@@ -16,15 +16,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::auth::LONGEST_CHAIN;
 use crate::config::file::Limits;
+use crate::doors::Doors;
 use crate::fault::HttpError;
 use crate::linger::Lingering;
 
@@ -162,13 +161,12 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Accepts TLS connections until `stop` turns true, then lets requests in progress finish.
 pub(crate) async fn serve_tls<H: Handler>(
     socket: TcpListener,
-    name: String,
-    tls: Arc<ServerConfig>,
+    doors: Doors,
     gate: Gate,
     handler: Arc<H>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
+    let (name, doors) = (doors.label(), Arc::new(doors));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -196,18 +194,18 @@ pub(crate) async fn serve_tls<H: Handler>(
             tracing::debug!(listener = name, %peer, "too many connections of this address");
             continue;
         };
-        let (acceptor, gate, handler, mut stop, name) =
-            (acceptor.clone(), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
+        let (doors, gate, handler, mut stop, name) =
+            (Arc::clone(&doors), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
         connections.spawn(async move {
             let _guard = guard;
             let _ = stream.set_nodelay(true);
             let deadline = Duration::from_secs(gate.limits.handshake_seconds);
             let handshake = tokio::select! {
-                handshake = tokio::time::timeout(deadline, acceptor.accept(stream)) => handshake,
+                handshake = tokio::time::timeout(deadline, doors.accept(stream)) => handshake,
                 () = stopped(&mut stop) => return,
             };
-            let tls = match handshake {
-                Ok(Ok(tls)) => tls,
+            let (tls, listener) = match handshake {
+                Ok(Ok(chosen)) => chosen,
                 Ok(Err(error)) => {
                     tracing::debug!(listener = name, %peer, %error, "the TLS handshake failed");
                     return;
@@ -219,7 +217,7 @@ pub(crate) async fn serve_tls<H: Handler>(
             let chain: Vec<_> = chain.take(LONGEST_CHAIN).map(CertificateDer::into_owned).collect();
             let unread = Arc::new(AtomicBool::new(false));
             let connection = Arc::new(Connection {
-                listener: name,
+                listener: listener.to_owned(),
                 peer,
                 certificate,
                 chain,

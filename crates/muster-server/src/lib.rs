@@ -8,6 +8,7 @@ mod catalog;
 pub mod clock;
 pub mod config;
 mod decode;
+mod doors;
 pub mod enroll;
 pub mod fault;
 mod http;

@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 use crate::accounts::Accounts;
 use crate::auth::{Authenticator, Received};
 use crate::catalog::Catalog;
-use crate::config::{Endpoint, Service, Settings, TlsSettings};
+use crate::config::{Endpoint, Listener, Service, Settings, TlsSettings};
+use crate::doors::{Door, Doors};
 use crate::enroll::Enrollment;
 use crate::fault::{self, HttpError, ServiceError};
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
@@ -269,12 +270,25 @@ impl Node {
         let mut tasks = JoinSet::new();
         let mut addresses = HashMap::new();
         let gate = Gate::new(settings.limits.clone());
-        for listener in settings.listeners.values() {
-            let (socket, address) = bind(listener.address, &format!("listener.{}", listener.name)).await?;
-            addresses.insert(listener.name.clone(), address);
-            let tls = tls::listener_config(Arc::clone(&state.certificate), listener.client_certificate)?;
+        let closed = tls::closed_config()?;
+        for (address, listeners) in sockets(&settings) {
+            let names: Vec<String> = listeners.iter().map(|l| format!("listener.{}", l.name)).collect();
+            let (socket, address) = bind(address, &names.join(" and ")).await?;
+            let mut doors = Vec::new();
+            for listener in listeners {
+                addresses.insert(listener.name.clone(), address);
+                doors.push(Door {
+                    listener: listener.name.clone(),
+                    server_names: listener.server_names.clone(),
+                    tls: tls::listener_config(
+                        Arc::<ServerCertificate>::clone(&state.certificate),
+                        listener.client_certificate,
+                    )?,
+                });
+            }
+            let doors = Doors::new(doors, Arc::clone(&closed));
             let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
-            tasks.spawn(wire::serve_tls(socket, listener.name.clone(), tls, gate, state, stopping));
+            tasks.spawn(wire::serve_tls(socket, doors, gate, state, stopping));
         }
         let (socket, publication) = bind(settings.publication.address, "publication").await?;
         tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
@@ -298,6 +312,21 @@ impl Node {
             tracing::warn!("some requests did not finish in time");
         }
     }
+}
+
+/// The addresses to listen at, each with the listeners that share it.
+fn sockets(settings: &Settings) -> Vec<(SocketAddr, Vec<&Listener>)> {
+    let mut sockets: Vec<(SocketAddr, Vec<&Listener>)> = Vec::new();
+    for listener in settings.listeners.values() {
+        // Each port 0 becomes another port.
+        let shared =
+            sockets.iter_mut().find(|(address, _)| *address == listener.address && address.port() != 0);
+        match shared {
+            Some((_, listeners)) => listeners.push(listener),
+            None => sockets.push((listener.address, vec![listener])),
+        }
+    }
+    sockets
 }
 
 async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -65,6 +65,24 @@ impl ResolvesServerCert for ServerCertificate {
     }
 }
 
+/// Shows nothing, so that every handshake ends with an alert.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+/// TLS settings under which no handshake succeeds.
+///
+/// # Errors
+/// [`TlsError::Unusable`] if the provider lacks a protocol version.
+pub fn closed_config() -> Result<Arc<ServerConfig>, TlsError> {
+    listener_config(Arc::new(NoCertificate), false)
+}
+
 fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let pem = |path: &Path, problem: rustls_pki_types::pem::Error| TlsError::Pem {
         path: path.to_owned(),
@@ -91,7 +109,7 @@ pub fn provider() -> CryptoProvider {
 /// # Errors
 /// [`TlsError::Unusable`] if the provider lacks a protocol version.
 pub fn listener_config(
-    certificate: Arc<ServerCertificate>,
+    certificate: Arc<dyn ResolvesServerCert>,
     ask_for_client_certificate: bool,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(provider());

@@ -132,6 +132,12 @@ impl Site {
         fs::write(&self.config, format!("{text}\n{toml}")).unwrap();
     }
 
+    /// Writes another configuration for a server that is not started yet.
+    pub fn change_configuration(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, change(text)).unwrap();
+    }
+
     /// What the server wrote to its log so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -104,6 +104,11 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What clients write before the path, such as `https://pki.example`.
     pub url: String,
+    /// Names by which clients choose this listener in the TLS handshake (SNI), so that several listeners can share an
+    /// address. One of them may have none: it takes whoever asks for another name, or for none. Without such a one
+    /// their handshakes fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<String>,
     /// Ask for a client certificate in the handshake. Such a listener serves `client_certificate` endpoints and no
     /// others.
     #[serde(default)]

@@ -19,14 +19,14 @@ pub(super) struct Fault {
     pub(super) problem: String,
 }
 
-fn fault<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Fault> {
     Err(Fault { key: key.into(), problem: problem.into() })
 }
 
 pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault> {
     // `base/.` would show in every message.
     let data_dir = if tree.data_dir == Path::new(".") { base.to_owned() } else { base.join(&tree.data_dir) };
-    let listeners = listeners(tree)?;
+    let listeners = super::sockets::listeners(tree)?;
     let policy_endpoints = policy_endpoints(tree, &listeners)?;
     let enrollment_endpoints = enrollment_endpoints(tree, &listeners)?;
     if policy_endpoints.is_empty() && enrollment_endpoints.is_empty() {
@@ -150,31 +150,6 @@ fn tls(tree: &file::File, base: &Path) -> Result<TlsSettings, Fault> {
     }
 }
 
-fn listeners(tree: &file::File) -> Result<BTreeMap<String, Listener>, Fault> {
-    let mut listeners = BTreeMap::new();
-    let mut addresses = BTreeSet::from([tree.publication.address]);
-    if tree.listener.is_empty() {
-        return fault("listener", "no socket is configured; add [listener.main]");
-    }
-    for (name, written) in &tree.listener {
-        let key = format!("listener.{name}");
-        https_url(&format!("{key}.url"), &written.url, false)?;
-        if written.address.port() != 0 && !addresses.insert(written.address) {
-            return fault(format!("{key}.address"), format!("{} is used twice", written.address));
-        }
-        listeners.insert(
-            name.clone(),
-            Listener {
-                name: name.clone(),
-                address: written.address,
-                url: written.url.trim_end_matches('/').to_owned(),
-                client_certificate: written.client_certificate,
-            },
-        );
-    }
-    Ok(listeners)
-}
-
 fn policy_endpoints(
     tree: &file::File,
     listeners: &BTreeMap<String, Listener>,
@@ -290,7 +265,7 @@ fn distinct_paths(policy: &[Arc<Endpoint>], enrollment: &[Arc<Endpoint>]) -> Res
     Ok(())
 }
 
-fn https_url(key: &str, url: &str, with_path: bool) -> Result<(), Fault> {
+pub(super) fn https_url(key: &str, url: &str, with_path: bool) -> Result<(), Fault> {
     let host = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
     match host {
         Some(host)

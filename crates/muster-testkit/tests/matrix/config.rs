@@ -30,6 +30,21 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     ("0.0.0.0:443", "0.0.0.0", "11: listener.main.address: invalid socket address syntax"),
     ("0.0.0.0:443", "0.0.0.0:80", "11: listener.main.address: 0.0.0.0:80 is used twice"),
+    (
+        "url = \"https://pki.example\"",
+        "url = \"https://pki.example\"\nserver_names = [\"192.0.2.1\"]",
+        "13: listener.main.server_names: '192.0.2.1' is no host name; clients name no addresses in the handshake",
+    ),
+    (
+        "url = \"https://pki.example\"",
+        "url = \"https://pki.example\"\nserver_names = [\"other.example\"]",
+        "13: listener.main.server_names: 'other.example' is not in tls.names, so the certificate would not fit",
+    ),
+    (
+        "[\"pki.example\"]\n\n[listener.main]",
+        "[\"pki.example\", \"a.example\"]\n\n[listener.main]\nserver_names = [\"a.example\"]",
+        "11: listener.main.server_names: 'pki.example', the host of the url, is missing",
+    ),
     ("address = \"0.0.0.0:443\"", "", "10: listener.main: missing field `address`"),
     (
         "https://pki.example",
@@ -77,6 +92,19 @@ const ADDED: &[(&str, &str)] = &[
     (
         "client_certificate = true",
         "25: enrollment_endpoint.client_certificate: unknown field `client_certificate`",
+    ),
+    (
+        "[listener.other]\naddress = \"0.0.0.0:443\"\nurl = \"https://pki.example\"",
+        "26: listener.other.address: 0.0.0.0:443 is used twice; listeners can share it by server_names",
+    ),
+    (
+        "[listener.other]\naddress = \"0.0.0.0:443\"\nurl = \"https://pki.example\"\nserver_names = [\"pki.example\"]",
+        "12: listener.main.url: 'pki.example' leads to another listener of this address",
+    ),
+    (
+        "[listener.a]\naddress = \"0.0.0.0:444\"\nurl = \"https://pki.example\"\nserver_names = [\"pki.example\"]\n\
+         [listener.b]\naddress = \"0.0.0.0:444\"\nurl = \"https://pki.example\"\nserver_names = [\"PKI.example\"]",
+        "32: listener.b.server_names: 'pki.example' leads to another listener of 0.0.0.0:444 already",
     ),
     ("[limits]\nbody_bytes = 4095", "26: limits.body_bytes: must be 4096 to 262144"),
     ("[limits]\nbody_bytes = 262145", "26: limits.body_bytes: must be 4096 to 262144"),
@@ -158,7 +186,7 @@ fn samples_are_without_fault() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    assert_eq!(names, ["minimal.toml", "renewal-only.toml", "two-instances.toml"]);
+    assert_eq!(names, ["minimal.toml", "one-port.toml", "renewal-only.toml", "two-instances.toml"]);
 }
 
 #[test]
