@@ -72,7 +72,8 @@ fn name_in_the_handshake_chooses_the_listener() {
     for version in ["-tls1_2", "-tls1_3"] {
         assert!(asks_for_a_certificate(&handshake(&bed, &[version, "-servername", "cert.localhost"])));
         assert!(asks_for_a_certificate(&handshake(&bed, &[version, "-servername", "CERT.localhost"])));
-        for other in [&["-servername", "localhost"][..], &["-noservername"], &["-servername", "else.localhost"]]
+        for other in
+            [&["-servername", "localhost"][..], &["-noservername"], &["-servername", "else.localhost"]]
         {
             assert!(!asks_for_a_certificate(&handshake(&bed, &[&[version], other].concat())), "{other:?}");
         }
