@@ -37,6 +37,8 @@ use crate::names;
 
 /// 1.3.6.1.4.1.311.20.2.3.
 const UPN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.20.2.3");
+/// 1.3.6.1.4.1.311.25.1.
+const DIRECTORY_GUID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.25.1");
 /// First instant that has to be written as GeneralizedTime.
 const YEAR_2050: u64 = 2_524_608_000;
 
@@ -397,8 +399,17 @@ fn is_name(found: &GeneralName, name: &AltName) -> bool {
                 && found.value.tag() == Tag::Utf8String
                 && found.value.decode_as::<Utf8StringRef<'_>>().is_ok_and(|text| text.as_str() == upn)
         }
-        (AltName::Dns(_) | AltName::Email(_) | AltName::Uri(_) | AltName::Ip(_) | AltName::Upn(_), _) => {
-            false
+        (AltName::Guid(guid), GeneralName::OtherName(found)) => {
+            found.type_id == DIRECTORY_GUID && octet_string(&found.value) == Some(guid.0.as_slice())
         }
+        (
+            AltName::Dns(_)
+            | AltName::Email(_)
+            | AltName::Uri(_)
+            | AltName::Ip(_)
+            | AltName::Upn(_)
+            | AltName::Guid(_),
+            _,
+        ) => false,
     }
 }

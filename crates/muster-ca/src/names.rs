@@ -7,10 +7,14 @@ use std::net::IpAddr;
 
 use muster_core::names::{AltName, NameAttribute, SubjectName};
 
-use crate::encode::{Der, IA5_STRING, OID, PRINTABLE_STRING, SET, UTF8_STRING, context, context_constructed};
+use crate::encode::{
+    Der, IA5_STRING, OCTET_STRING, OID, PRINTABLE_STRING, SET, UTF8_STRING, context, context_constructed,
+};
 
 /// 1.3.6.1.4.1.311.20.2.3, user principal name (MS-WCCE 2.2.2.7.5 names it NT_PRINCIPAL_NAME).
 const UPN: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 20, 2, 3];
+/// 1.3.6.1.4.1.311.25.1, identifier of a directory object (MS-WCCE 2.2.2.7.5 names it NTDS_REPLICATION).
+const GUID: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 25, 1];
 /// Longest URI, e-mail address or user principal name that is written.
 pub(crate) const MAX_NAME: usize = 1_024;
 
@@ -81,7 +85,7 @@ pub(crate) fn check_alternatives(alternatives: &[AltName]) -> Result<(), String>
                 (1..=MAX_NAME).contains(&upn.len())
                     && !upn.chars().any(|c| c.is_control() || c.is_whitespace())
             }
-            AltName::Ip(_) => true,
+            AltName::Ip(_) | AltName::Guid(_) => true,
         };
         if !allowed {
             return Err(format!("'{name}' is not a name of its kind"));
@@ -130,6 +134,7 @@ pub(crate) fn write_alternatives(der: &mut Der, alternatives: &[AltName]) {
                 AltName::Ip(IpAddr::V4(address)) => der.primitive(context(7), &address.octets()),
                 AltName::Ip(IpAddr::V6(address)) => der.primitive(context(7), &address.octets()),
                 AltName::Upn(upn) => write_other_name(der, UPN, UTF8_STRING, upn.as_bytes()),
+                AltName::Guid(guid) => write_other_name(der, GUID, OCTET_STRING, &guid.0),
             }
         }
     });

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::directory::DirectoryNames;
+
 /// The name of a local account, compared without regard to ASCII case: 1 to 64 of `a-z 0-9 . _ - @ $`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -68,7 +70,7 @@ pub type GroupName = AccountName;
 /// A Windows security identifier in text form, `S-1-…`.
 ///
 /// Only a directory gives one to a principal; a request never does ([ESC1, ESC9]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sid(String);
 
@@ -106,6 +108,20 @@ impl TryFrom<String> for Sid {
             Some([]) | None => false,
         };
         if well_formed { Ok(Self(text)) } else { Err(SidError(text.chars().take(64).collect())) }
+    }
+}
+
+impl FromStr for Sid {
+    type Err = SidError;
+
+    fn from_str(text: &str) -> Result<Self, SidError> {
+        text.to_owned().try_into()
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -151,6 +167,31 @@ pub struct Principal {
     /// Security identifier, when a directory vouches for one.
     #[serde(default)]
     pub sid: Option<Sid>,
+    /// The whole token, when a directory vouches for it: [`Self::sid`], every group, Everyone and the like.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sids: BTreeSet<Sid>,
+    /// What else a directory says; absent for local accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Box<DirectoryNames>>,
+}
+
+impl Principal {
+    /// An account with a name and nothing else.
+    #[must_use]
+    pub const fn named(name: AccountName, kind: PrincipalKind) -> Self {
+        Self {
+            name,
+            kind,
+            groups: BTreeSet::new(),
+            common_name: None,
+            email: None,
+            upn: None,
+            dns_names: Vec::new(),
+            sid: None,
+            sids: BTreeSet::new(),
+            directory: None,
+        }
+    }
 }
 
 /// How a caller proved who it is (MS-XCEP 3.1.4.1.3.6 `clientAuthentication`).

@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod defaults;
+pub mod directory;
 pub mod identity;
 pub mod issuance;
 pub mod names;

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::directory::ObjectGuid;
+
 /// A subject attribute that templates know (RFC 5280 4.1.2.4 and appendix A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +91,8 @@ pub enum AltName {
     Uri(String),
     /// otherName 1.3.6.1.4.1.311.20.2.3, user principal name.
     Upn(String),
+    /// otherName 1.3.6.1.4.1.311.25.1, objectGUID of the account.
+    Guid(ObjectGuid),
 }
 
 impl fmt::Display for AltName {
@@ -99,6 +103,7 @@ impl fmt::Display for AltName {
             Self::Ip(v) => write!(f, "IP:{v}"),
             Self::Uri(v) => write!(f, "URI:{v}"),
             Self::Upn(v) => write!(f, "UPN:{v}"),
+            Self::Guid(v) => write!(f, "GUID:{v}"),
         }
     }
 }

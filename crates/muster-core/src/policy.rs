@@ -202,10 +202,7 @@ pub fn decide(
         Ok((renewal, contents)) => {
             // With names from the request, an approved name could be swapped for another. [`crate::risk`] refuses such
             // a template; one that was stored by other means is approved each time.
-            let waived = renewal
-                && template.issuance.renewal_without_approval
-                && template.subject.source == SubjectSource::Identity;
-            let needed = template.issuance.approval && !waived;
+            let needed = template.issuance.approval && !(renewal && is_approved_before(template));
             match circumstances.approval {
                 Approval::NotGiven if needed => Decision::Pend,
                 Approval::NotGiven | Approval::Given => {
@@ -245,7 +242,7 @@ pub fn approve_own_service(
         let allowed = match name {
             AltName::Dns(host) => host == "localhost" || names::is_host_name(host, false),
             AltName::Ip(_) => true,
-            AltName::Email(_) | AltName::Uri(_) | AltName::Upn(_) => false,
+            AltName::Email(_) | AltName::Uri(_) | AltName::Upn(_) | AltName::Guid(_) => false,
         };
         if !allowed {
             return Err(Refusal::NameNotAllowed(names::shorten(&name.to_string())));
@@ -253,6 +250,7 @@ pub fn approve_own_service(
     }
     let common_name = match names.first().ok_or(Refusal::NameMissing)? {
         AltName::Ip(address) => address.to_string(),
+        AltName::Guid(guid) => guid.to_string(),
         AltName::Dns(text) | AltName::Email(text) | AltName::Uri(text) | AltName::Upn(text) => text.clone(),
     };
     if ca_not_after <= now {
@@ -321,6 +319,11 @@ pub fn approve_exchange(
     Ok(Approved { contents, requester: AccountName::own_service() })
 }
 
+/// Whether a renewal needs neither an officer nor an agent again.
+fn is_approved_before(template: &Template) -> bool {
+    template.issuance.renewal_without_approval && template.subject.source == SubjectSource::Identity
+}
+
 /// Every check that does not depend on an officer. Returns whether it is a renewal, and the contents.
 fn examine(
     principal: &Principal,
@@ -342,6 +345,10 @@ fn examine(
         }
         RequestForm::OnBehalfOf { .. } => return Err(Refusal::OnBehalfOf),
     };
+    // A template of a directory may ask for them; nothing here verifies one yet.
+    if template.issuance.signatures > 0 && !(renewal && is_approved_before(template)) {
+        return Err(Refusal::SignatureRequired);
+    }
     check_key(template, &submission.key, circumstances.key_blocked)?;
     if submission.names.wants_ca {
         return Err(Refusal::CaRequested);
@@ -356,7 +363,8 @@ fn examine(
     };
     let not_before = circumstances.now.plus(-BACKDATE_SECONDS);
     let not_after = template.validity.end(circumstances.now).min(circumstances.ca_not_after);
-    if not_after <= circumstances.now.plus(i64::from(template.validity.renew_before_days) * 86_400) {
+    let renewal_seconds = i64::try_from(template.validity.renewal_seconds()).unwrap_or(i64::MAX);
+    if not_after <= circumstances.now.plus(renewal_seconds) {
         return Err(Refusal::CaExpiring(circumstances.ca_not_after));
     }
     // A template in the catalog always has an identifier: the store gives it one when it is added.

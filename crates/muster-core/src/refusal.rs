@@ -3,6 +3,7 @@
 //! Rules for the sentences: what was refused, why, what to do; at most 200 characters; nothing about other users,
 //! templates or requests. The HRESULT that goes with each is in `muster-server::fault`, in one exhaustive match.
 
+use crate::directory::HostNameDoubt;
 use crate::request::RequestId;
 use crate::time::UnixTime;
 
@@ -58,6 +59,29 @@ pub enum Refusal {
         "The account has no user principal name, or not a valid one, but this template needs it; have the account corrected."
     )]
     UpnMissing,
+    /// The directory has a host name for the account, but it may be somebody else's.
+    #[error(
+        "The account's host name in the directory was not used, because {0}; have the account corrected."
+    )]
+    HostNameDoubtful(HostNameDoubt),
+    /// The account is a domain controller and the template is not for such, or the other way round.
+    #[error("Host names of domain controllers are only for templates made for them; use such a template.")]
+    DomainController,
+    /// The account lacks a path that can stand in a subject.
+    #[error(
+        "The account has no path in a directory, or not one that can stand in a subject, but this template needs it; have the account corrected."
+    )]
+    DirectoryPathMissing,
+    /// The account lacks the identifier of a directory object.
+    #[error(
+        "The account has no identifier (objectGUID) in a directory, but this template needs it; use an account of the directory."
+    )]
+    GuidMissing,
+    /// The request needs the signature of an enrollment agent.
+    #[error(
+        "This template needs signatures of enrollment agents, which are not accepted here yet; use another template."
+    )]
+    SignatureRequired,
     /// The request asks for a name outside the rules.
     #[error(
         "The request asks for the name {0}, which does not belong to the account; leave it out, or have it added to the account."
@@ -142,6 +166,11 @@ impl Refusal {
             Self::DnsNameMissing => "DNS_REQUIRED",
             Self::EmailMissing => "EMAIL_REQUIRED",
             Self::UpnMissing => "UPN_REQUIRED",
+            Self::HostNameDoubtful(_) => "DNS_DOUBTFUL",
+            Self::DomainController => "DC_NAME",
+            Self::DirectoryPathMissing => "PATH_REQUIRED",
+            Self::GuidMissing => "GUID_REQUIRED",
+            Self::SignatureRequired => "SIGNATURE_REQUIRED",
             Self::NameNotAllowed(_) => "NAME_NOT_YOURS",
             Self::NameMissing => "NAME_MISSING",
             Self::SidInRequest => "SID_IN_REQUEST",

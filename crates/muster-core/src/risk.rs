@@ -3,7 +3,8 @@
 //! The names ESC1 to ESC17 are those of the public catalogue of attacks on certificate services; docs/threats.md
 //! lists each with the place that stops it.
 
-use crate::template::{Grantee, SubjectSource, Template, eku};
+use crate::template::access::is_everybody;
+use crate::template::{AccessEffect, Grantee, SubjectSource, Template, eku};
 
 /// Purposes with which a certificate can authenticate its holder to a directory. Any purpose is refused before.
 const AUTHENTICATION: [&str; 3] = [eku::CLIENT_AUTHENTICATION, eku::SMARTCARD_LOGON, eku::PKINIT_CLIENT];
@@ -111,10 +112,25 @@ pub fn check(template: &Template) -> Result<(), Risk> {
             {
                 return Err(Risk::ChosenServerName { template: name(), pattern: pattern.clone() });
             }
-            if template.permissions.enroll.contains(&Grantee::Authenticated) {
+            if open_to_all(template) {
                 return Err(Risk::OpenToAll(name()));
             }
             Ok(())
         }
+    }
+}
+
+/// Whether everybody, or nearly everybody, may enroll.
+fn open_to_all(template: &Template) -> bool {
+    let permissions = &template.permissions;
+    match &permissions.access {
+        Some(list) => {
+            list.iter().any(|entry| entry.effect == AccessEffect::Allow && is_everybody(&entry.sid))
+        }
+        None => permissions.enroll.iter().any(|grantee| match grantee {
+            Grantee::Authenticated => true,
+            Grantee::Sid(sid) => is_everybody(sid),
+            Grantee::Group(_) | Grantee::Account(_) => false,
+        }),
     }
 }

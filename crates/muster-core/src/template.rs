@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{AccountName, Principal, PrincipalKind};
+use crate::identity::{AccountName, Principal, PrincipalKind, Sid};
 use crate::names::NameAttribute;
 use crate::oid::Oid;
 use crate::request::KeyAlgorithm;
 use crate::time::UnixTime;
 
+pub mod access;
 mod check;
+
+pub use access::{AccessEffect, AccessEntry, AccessRight};
 
 /// Extended key usages that templates name by word (RFC 5280 4.2.1.12 and Microsoft's).
 pub mod eku {
@@ -102,6 +105,8 @@ pub enum CommonNameFrom {
     CommonName,
     /// The account's first host name.
     DnsName,
+    /// The whole subject is the account's distinguished name in the directory (MS-WCCE 3.2.2.6.2.1.4.5.9).
+    DirectoryPath,
     /// No common name: the subject is empty and the alternative names are critical.
     None,
 }
@@ -116,6 +121,10 @@ pub enum AltNameFrom {
     Email,
     /// The account's user principal name.
     Upn,
+    /// The objectGUID of the account in the directory.
+    Guid,
+    /// The DNS name of the account's domain; domain controllers alone can have it.
+    DomainDns,
 }
 
 /// Rules about names.
@@ -130,8 +139,14 @@ pub struct SubjectRules {
     /// Source `identity`: which alternative names are built.
     #[serde(default)]
     pub alternatives: BTreeSet<AltNameFrom>,
+    /// Source `identity`: whether the account's e-mail address stands in the subject.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub email: bool,
+    /// Whether certificates may carry the host names of domain controllers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub domain_controllers: bool,
     /// Source `request`: host names that may be asked for. `own` means those of the account; `host.example` that
-    /// name; `.lab.example` every name below; `*.lab.example` that wildcard.
+    /// name; `.lab.example` every name below; `*.lab.example` that wildcard; `any` every host name, with approval.
     #[serde(default)]
     pub allow_dns: Vec<String>,
     /// Source `request`: whether the account's own e-mail address may be asked for.
@@ -148,6 +163,16 @@ pub struct SubjectRules {
     /// `[["country", "DE"], ["organization", "Example"]]`.
     #[serde(default)]
     pub fixed: Vec<(NameAttribute, String)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 const fn default_common_name() -> CommonNameFrom {
@@ -180,15 +205,33 @@ const fn default_rsa_bits() -> u32 {
 pub struct ValidityRules {
     /// Lifetime in days.
     pub days: u32,
+    /// Hours beside the days.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hours: u32,
     /// Clients renew this many days before the end.
     pub renew_before_days: u32,
+    /// Hours beside these days.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renew_before_hours: u32,
 }
 
 impl ValidityRules {
+    /// Lifetime in seconds.
+    #[must_use]
+    pub fn lifetime_seconds(&self) -> u64 {
+        u64::from(self.days) * 86_400 + u64::from(self.hours) * 3_600
+    }
+
+    /// How many seconds before the end clients renew.
+    #[must_use]
+    pub fn renewal_seconds(&self) -> u64 {
+        u64::from(self.renew_before_days) * 86_400 + u64::from(self.renew_before_hours) * 3_600
+    }
+
     /// The last second of a certificate that is issued at `now`.
     #[must_use]
     pub fn end(&self, now: UnixTime) -> UnixTime {
-        now.plus(i64::from(self.days) * 86_400 - 1)
+        now.plus(i64::try_from(self.lifetime_seconds()).unwrap_or(i64::MAX) - 1)
     }
 }
 
@@ -223,6 +266,9 @@ pub struct Permissions {
     /// May not, whatever else is said.
     #[serde(default)]
     pub deny: Vec<Grantee>,
+    /// The ordered list of a template that lives in a directory. Where there is one it alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Vec<AccessEntry>>,
 }
 
 /// A group, an account, or everybody who authenticated, in one permission.
@@ -233,6 +279,8 @@ pub enum Grantee {
     Group(AccountName),
     /// `account:NAME`.
     Account(AccountName),
+    /// `sid:S-1-5-…`: an account or group of a directory.
+    Sid(Sid),
     /// `authenticated`: every account.
     Authenticated,
 }
@@ -242,6 +290,7 @@ impl Grantee {
         match self {
             Self::Group(name) => principal.groups.contains(name),
             Self::Account(name) => principal.name == *name,
+            Self::Sid(sid) => principal.sids.contains(sid) || principal.sid.as_ref() == Some(sid),
             Self::Authenticated => true,
         }
     }
@@ -255,10 +304,13 @@ impl TryFrom<String> for Grantee {
         match text.split_once(':') {
             Some(("group", n)) => name(n).map(Self::Group),
             Some(("account", n)) => name(n).map(Self::Account),
-            None if text == "authenticated" => Ok(Self::Authenticated),
-            Some(_) | None => {
-                Err(format!("'{text}' grants nothing: write group:NAME, account:NAME or authenticated"))
+            Some(("sid", n)) => {
+                n.parse().map(Self::Sid).map_err(|e: crate::identity::SidError| e.to_string())
             }
+            None if text == "authenticated" => Ok(Self::Authenticated),
+            Some(_) | None => Err(format!(
+                "'{text}' grants nothing: write group:NAME, account:NAME, sid:S-1-… or authenticated"
+            )),
         }
     }
 }
@@ -268,6 +320,7 @@ impl From<Grantee> for String {
         match grantee {
             Grantee::Group(n) => format!("group:{n}"),
             Grantee::Account(n) => format!("account:{n}"),
+            Grantee::Sid(sid) => format!("sid:{sid}"),
             Grantee::Authenticated => "authenticated".to_owned(),
         }
     }
@@ -371,9 +424,18 @@ impl Template {
     #[must_use]
     pub fn permission(&self, principal: &Principal) -> Permission {
         let any = |list: &[Grantee]| list.iter().any(|g| g.covers(principal));
-        let enroll =
-            principal.kind == self.kind && any(&self.permissions.enroll) && !any(&self.permissions.deny);
-        Permission { enroll, auto_enroll: enroll && any(&self.permissions.auto_enroll) }
+        let (enroll, auto_enroll) = match &self.permissions.access {
+            Some(list) => {
+                let granted = |right| access::is_granted(list, right, &principal.sids);
+                (granted(AccessRight::Enroll), granted(AccessRight::AutoEnroll))
+            }
+            None => (
+                any(&self.permissions.enroll) && !any(&self.permissions.deny),
+                any(&self.permissions.auto_enroll),
+            ),
+        };
+        let enroll = principal.kind == self.kind && enroll;
+        Permission { enroll, auto_enroll: enroll && auto_enroll }
     }
 
     /// Whether the template has this extended key usage.

@@ -339,12 +339,18 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         Refusal::KeyAlgorithm(_) | Refusal::KeyTooShort { .. } | Refusal::KeyBlocked => {
             Hresult::CERTSRV_E_KEY_LENGTH
         }
-        Refusal::DnsNameMissing => Hresult::CERTSRV_E_SUBJECT_DNS_REQUIRED,
+        Refusal::DnsNameMissing | Refusal::HostNameDoubtful(_) | Refusal::DomainController => {
+            Hresult::CERTSRV_E_SUBJECT_DNS_REQUIRED
+        }
         Refusal::EmailMissing => Hresult::CERTSRV_E_SUBJECT_EMAIL_REQUIRED,
         Refusal::UpnMissing => Hresult::CERTSRV_E_SUBJECT_UPN_REQUIRED,
-        Refusal::NameNotAllowed(_) | Refusal::NameMissing | Refusal::SidInRequest | Refusal::CaRequested => {
-            Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
-        }
+        Refusal::GuidMissing => Hresult::CERTSRV_E_SUBJECT_DIRECTORY_GUID_REQUIRED,
+        Refusal::SignatureRequired => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+        Refusal::NameNotAllowed(_)
+        | Refusal::NameMissing
+        | Refusal::DirectoryPathMissing
+        | Refusal::SidInRequest
+        | Refusal::CaRequested => Hresult::CERTSRV_E_BAD_REQUESTSUBJECT,
         Refusal::OnBehalfOf | Refusal::RenewalOnly | Refusal::RenewalForeign => Hresult::E_ACCESSDENIED,
         Refusal::RenewalUnknown
         | Refusal::RenewalExpired(_)

@@ -127,6 +127,8 @@ pub async fn first_account(
         upn: None,
         dns_names: Vec::new(),
         sid: None,
+        sids: [].into(),
+        directory: None,
     };
     write_private(password_file, format!("{password}\n").as_bytes()).map_err(SetupError::File)?;
     store.put_account(principal, actor(), clock.now()).await?;

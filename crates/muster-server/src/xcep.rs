@@ -181,8 +181,8 @@ fn policy(
         common_name: template.name.clone(),
         policy_schema: if next_generation { 3 } else { 2 },
         certificate_validity: CertificateValidity {
-            validity_period_seconds: u64::from(template.validity.days) * 86_400,
-            renewal_period_seconds: u64::from(template.validity.renew_before_days) * 86_400,
+            validity_period_seconds: template.validity.lifetime_seconds(),
+            renewal_period_seconds: template.validity.renewal_seconds(),
         },
         permission: EnrollmentPermission { enroll: permission.enroll, auto_enroll: permission.auto_enroll },
         private_key_attributes: key,
@@ -267,13 +267,17 @@ fn subject_name_flags(template: &Template) -> SubjectNameFlags {
     let name = match subject.common_name {
         CommonNameFrom::CommonName => SubjectNameFlags::SUBJECT_REQUIRE_COMMON_NAME,
         CommonNameFrom::DnsName => SubjectNameFlags::SUBJECT_REQUIRE_DNS_AS_CN,
+        CommonNameFrom::DirectoryPath => SubjectNameFlags::SUBJECT_REQUIRE_DIRECTORY_PATH,
         CommonNameFrom::None => SubjectNameFlags(0),
     };
+    let name = if subject.email { name | SubjectNameFlags::SUBJECT_REQUIRE_EMAIL } else { name };
     subject.alternatives.iter().fold(name, |all, from| {
         all | match from {
             AltNameFrom::DnsNames => SubjectNameFlags::SUBJECT_ALT_REQUIRE_DNS,
             AltNameFrom::Email => SubjectNameFlags::SUBJECT_ALT_REQUIRE_EMAIL,
             AltNameFrom::Upn => SubjectNameFlags::SUBJECT_ALT_REQUIRE_UPN,
+            AltNameFrom::Guid => SubjectNameFlags::SUBJECT_ALT_REQUIRE_DIRECTORY_GUID,
+            AltNameFrom::DomainDns => SubjectNameFlags::SUBJECT_ALT_REQUIRE_DOMAIN_DNS,
         }
     })
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
 
 use http_body_util::BodyExt;
+use muster_core::directory::HostNameDoubt;
 use muster_core::request::RequestId;
 use muster_core::{Refusal, UnixTime};
 use muster_proto::soap::{BadEnvelope, EnvelopeError, ResponseHeader};
@@ -29,6 +30,11 @@ fn all() -> Vec<ServiceError> {
         Refusal::DnsNameMissing,
         Refusal::EmailMissing,
         Refusal::UpnMissing,
+        Refusal::HostNameDoubtful(HostNameDoubt::Shared),
+        Refusal::DomainController,
+        Refusal::DirectoryPathMissing,
+        Refusal::GuidMissing,
+        Refusal::SignatureRequired,
         Refusal::NameNotAllowed("DNS:bank.example".to_owned()),
         Refusal::NameMissing,
         Refusal::SidInRequest,

@@ -287,6 +287,8 @@ pub async fn populate(store: &Store, clock: &dyn Clock) {
                 vec![]
             },
             sid: None,
+            sids: [].into(),
+            directory: None,
         };
         store.put_account(principal, actor(), clock.now()).await.unwrap();
         store.set_password_hash(name.parse().unwrap(), hash.clone(), actor(), clock.now()).await.unwrap();

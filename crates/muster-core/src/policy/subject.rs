@@ -17,8 +17,13 @@ pub(super) fn of_identity(
     let hosts = || {
         let hosts = &principal.dns_names;
         let valid = !hosts.is_empty() && hosts.iter().all(|host| names::is_host_name(host, false));
-        if valid { Ok(hosts) } else { Err(Refusal::DnsNameMissing) }
+        if valid { Ok(hosts) } else { Err(no_host_name(principal)) }
     };
+    let email = || {
+        let address = principal.email.as_ref().filter(|address| names::is_email(address));
+        address.ok_or(Refusal::EmailMissing)
+    };
+    let directory = principal.directory.as_deref();
     let common_name = match template.subject.common_name {
         CommonNameFrom::CommonName => {
             let name = principal.common_name.as_deref().filter(|name| names::is_subject_text(name));
@@ -26,26 +31,75 @@ pub(super) fn of_identity(
         }
         // RFC 5280 limits a common name to 64 characters; a longer host name stands among the alternatives alone.
         CommonNameFrom::DnsName => hosts()?.first().filter(|name| names::is_subject_text(name)).cloned(),
-        CommonNameFrom::None => None,
+        CommonNameFrom::DirectoryPath | CommonNameFrom::None => None,
     };
     let mut alternatives = Vec::new();
     for wanted in &template.subject.alternatives {
         match wanted {
             AltNameFrom::DnsNames => alternatives.extend(hosts()?.iter().cloned().map(AltName::Dns)),
-            AltNameFrom::Email => {
-                let address = principal.email.as_ref().filter(|address| names::is_email(address));
-                alternatives.push(AltName::Email(address.ok_or(Refusal::EmailMissing)?.clone()));
-            }
+            AltNameFrom::Email => alternatives.push(AltName::Email(email()?.clone())),
             AltNameFrom::Upn => {
                 let upn = principal.upn.as_ref().filter(|upn| names::is_upn(upn));
                 alternatives.push(AltName::Upn(upn.ok_or(Refusal::UpnMissing)?.clone()));
             }
+            AltNameFrom::Guid => {
+                let guid = directory.and_then(|d| d.object_guid).ok_or(Refusal::GuidMissing)?;
+                alternatives.push(AltName::Guid(guid));
+            }
+            // With it a server can speak for the whole domain, as its controllers do and members must not.
+            AltNameFrom::DomainDns => {
+                let controller =
+                    directory.filter(|d| d.domain_controller).ok_or(Refusal::DomainController)?;
+                let domain = controller.domain_dns.as_ref().filter(|d| names::is_host_name(d, false));
+                alternatives.push(AltName::Dns(domain.ok_or(Refusal::DnsNameMissing)?.clone()));
+            }
         }
     }
-    if common_name.is_none() && alternatives.is_empty() {
-        return Err(Refusal::DnsNameMissing);
+    let mut subject = match template.subject.common_name {
+        CommonNameFrom::DirectoryPath => {
+            let path = directory.and_then(|d| d.distinguished_name.as_ref());
+            let whole = |path: &&SubjectName| {
+                !path.0.is_empty() && path.0.iter().all(|(a, v)| names::is_attribute_value(*a, v))
+            };
+            path.filter(whole).ok_or(Refusal::DirectoryPathMissing)?.clone()
+        }
+        CommonNameFrom::CommonName | CommonNameFrom::DnsName | CommonNameFrom::None => {
+            subject(template, Vec::new(), common_name)
+        }
+    };
+    if template.subject.email {
+        subject.0.push((NameAttribute::Email, email()?.clone()));
     }
-    Ok((subject(template, Vec::new(), common_name), alternatives))
+    if subject.0.len() == template.subject.fixed.len() && alternatives.is_empty() {
+        return Err(no_host_name(principal));
+    }
+    check_controller(principal, template, &subject, &alternatives)?;
+    Ok((subject, alternatives))
+}
+
+/// Why there is no host name to use.
+fn no_host_name(principal: &Principal) -> Refusal {
+    let doubt = principal.directory.as_ref().and_then(|directory| directory.host_name_doubt);
+    doubt.map_or(Refusal::DnsNameMissing, Refusal::HostNameDoubtful)
+}
+
+/// The host names of a domain controller stand only in certificates of templates for domain controllers: whoever
+/// can make one enroll for another template would get a second name of the most trusted server there is.
+fn check_controller(
+    principal: &Principal,
+    template: &Template,
+    subject: &SubjectName,
+    alternatives: &[AltName],
+) -> Result<(), Refusal> {
+    let controller = principal.directory.as_ref().is_some_and(|directory| directory.domain_controller);
+    let names_host = alternatives.iter().any(|name| matches!(name, AltName::Dns(_)))
+        || subject
+            .values(NameAttribute::CommonName)
+            .any(|name| names::is_host_name(&name.to_ascii_lowercase(), false));
+    if controller && names_host && !template.subject.domain_controllers {
+        return Err(Refusal::DomainController);
+    }
+    Ok(())
 }
 
 /// Names from the request, each of them within the template's rules.
@@ -68,7 +122,7 @@ pub(super) fn of_request(
             AltName::Ip(address) => {
                 rules.allow_ip.iter().any(|p| IpPrefix::parse(p).is_some_and(|p| p.contains(*address)))
             }
-            AltName::Uri(_) | AltName::Upn(_) => false,
+            AltName::Uri(_) | AltName::Upn(_) | AltName::Guid(_) => false,
         };
         if !allowed {
             return refuse(alternative);
@@ -108,7 +162,9 @@ pub(super) fn of_request(
     if alternatives.is_empty() && common_name.is_none() {
         return Err(Refusal::NameMissing);
     }
-    Ok((subject(template, copied, common_name.cloned()), alternatives))
+    let subject = subject(template, copied, common_name.cloned());
+    check_controller(principal, template, &subject, &alternatives)?;
+    Ok((subject, alternatives))
 }
 
 /// Whether a common name may be asked for: an allowed host name, another name that the request may have, or the
@@ -133,7 +189,7 @@ fn common_name_allowed(
     let asked_for = alternatives.iter().any(|alternative| match alternative {
         AltName::Email(address) => address == value,
         AltName::Ip(address) => address.to_string() == value,
-        AltName::Dns(_) | AltName::Uri(_) | AltName::Upn(_) => false,
+        AltName::Dns(_) | AltName::Uri(_) | AltName::Upn(_) | AltName::Guid(_) => false,
     });
     if asked_for {
         return true;
@@ -170,6 +226,7 @@ fn dns_allowed(principal: &Principal, rules: &[String], name: &str) -> bool {
     names::is_host_name(name, wildcard)
         && rules.iter().any(|rule| match rule.as_str() {
             "own" => principal.dns_names.iter().any(|own| own == name),
+            "any" => !wildcard,
             // The suffix begins with a dot, so that what is before it is one label or more.
             suffix if suffix.starts_with('.') => {
                 !wildcard && name.ends_with(suffix) && name.len() > suffix.len()

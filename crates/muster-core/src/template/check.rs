@@ -14,6 +14,36 @@ impl Template {
         if !is_template_name(&self.name) {
             return self.wrong("name", "must be 1 to 64 letters, digits, '_' or '-'");
         }
+        if self.issuance.signatures > 0 {
+            return self.wrong(
+                "issuance.signatures",
+                "must be 0: signatures of enrollment agents are not supported yet",
+            );
+        }
+        if self.permissions.access.is_some() {
+            return self.wrong(
+                "permissions.access",
+                "is for templates in a directory: use enroll, auto_enroll and deny",
+            );
+        }
+        self.check_values()?;
+        crate::risk::check(self)?;
+        Ok(())
+    }
+
+    /// The part of [`Template::check`] that holds for templates of a directory as well: their names may have inner
+    /// spaces, dots and brackets, they may be dangerous (which is then a question to an officer), and have an access
+    /// list.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check_values(&self) -> Result<(), TemplateError> {
+        if !is_directory_template_name(&self.name) {
+            return self.wrong(
+                "name",
+                "must be 1 to 64 letters, digits, '_', '-', '.', '(', ')' or spaces between them",
+            );
+        }
         if ["ca", "subca", "crossca"].iter().any(|n| self.name.eq_ignore_ascii_case(n)) {
             return self
                 .wrong("name", "must not be CA, SubCA or CrossCA: Windows gives these names a meaning");
@@ -30,7 +60,7 @@ impl Template {
         if let Some(name) = self
             .supersedes
             .iter()
-            .find(|name| !is_template_name(name) || name.eq_ignore_ascii_case(&self.name))
+            .find(|name| !is_directory_template_name(name) || name.eq_ignore_ascii_case(&self.name))
         {
             return self.wrong(
                 "supersedes",
@@ -43,23 +73,18 @@ impl Template {
                 "must name at least one purpose: a certificate without one is good for any (ESC2)",
             );
         }
-        if !(1..=3_650).contains(&self.validity.days) {
+        let lifetime = self.validity.lifetime_seconds();
+        if !(3_600..=3_650 * 86_400).contains(&lifetime) || self.validity.hours > 23 {
             return self.wrong("validity.days", "must be 1 to 3650");
         }
-        if self.validity.renew_before_days == 0 || self.validity.renew_before_days >= self.validity.days {
+        let renewal = self.validity.renewal_seconds();
+        if renewal == 0 || renewal >= lifetime || self.validity.renew_before_hours > 23 {
             return self
                 .wrong("validity.renew_before_days", "must be at least 1 and less than validity.days");
-        }
-        if self.issuance.signatures > 0 {
-            return self.wrong(
-                "issuance.signatures",
-                "must be 0: signatures of enrollment agents are not supported yet",
-            );
         }
         self.check_key()?;
         self.check_subject()?;
         self.check_request_rules()?;
-        crate::risk::check(self)?;
         Ok(())
     }
 
@@ -124,7 +149,11 @@ impl Template {
         if rules.source == SubjectSource::Request {
             return Ok(());
         }
-        if rules.common_name == CommonNameFrom::None && rules.alternatives.is_empty() {
+        if rules.common_name == CommonNameFrom::DirectoryPath && !rules.fixed.is_empty() {
+            return self
+                .wrong("subject.fixed", "must be empty: the path in the directory is the whole subject");
+        }
+        if rules.common_name == CommonNameFrom::None && rules.alternatives.is_empty() && !rules.email {
             return self.wrong(
                 "subject.alternatives",
                 "must not be empty without a common name: nobody is named then",
@@ -147,6 +176,7 @@ impl Template {
             SubjectSource::Request if !rules.alternatives.is_empty() => {
                 Some(("subject.alternatives", "identity"))
             }
+            SubjectSource::Request if rules.email => Some(("subject.email", "identity")),
             SubjectSource::Request => None,
             SubjectSource::Identity if !rules.allow_dns.is_empty() => Some(("subject.allow_dns", "request")),
             SubjectSource::Identity if rules.allow_own_email => Some(("subject.allow_own_email", "request")),
@@ -159,13 +189,16 @@ impl Template {
         if let Some((key, source)) = without_effect {
             return self.wrong(key, format!("is for subject.source = \"{source}\" only: remove it"));
         }
+        if rules.allow_dns.iter().any(|pattern| pattern == "any") && !self.issuance.approval {
+            return self.wrong("subject.allow_dns", "may have any only with issuance.approval = true");
+        }
         for pattern in &rules.allow_dns {
             let host = pattern.strip_prefix('.').unwrap_or(pattern);
-            if pattern != "own" && !names::is_host_name(host, !pattern.starts_with('.')) {
+            if pattern != "own" && pattern != "any" && !names::is_host_name(host, !pattern.starts_with('.')) {
                 return self.wrong(
                     "subject.allow_dns",
                     format!(
-                        "does not understand '{}': write own, host.example, .lab.example or *.lab.example",
+                        "does not understand '{}': write own, any, host.example, .lab.example or *.lab.example",
                         names::shorten(pattern)
                     ),
                 );
@@ -194,6 +227,12 @@ impl Template {
     fn wrong(&self, key: &'static str, problem: impl Into<String>) -> Result<(), TemplateError> {
         Err(TemplateError::Value { template: names::shorten(&self.name), key, problem: problem.into() })
     }
+}
+
+/// What a directory calls its templates; names that need escaping anywhere are left to it.
+fn is_directory_template_name(name: &str) -> bool {
+    let name_ok = |b: u8| b.is_ascii_alphanumeric() || b"_-.() ".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(name_ok) && name.trim() == name
 }
 
 fn is_template_name(name: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_core::audit::Action;
+use muster_core::directory::HostNameDoubt;
 use muster_core::revocation::Reason;
 use muster_core::{Refusal, RequestId};
 
@@ -21,6 +22,11 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::DnsNameMissing
         | Refusal::EmailMissing
         | Refusal::UpnMissing
+        | Refusal::HostNameDoubtful(_)
+        | Refusal::DomainController
+        | Refusal::DirectoryPathMissing
+        | Refusal::GuidMissing
+        | Refusal::SignatureRequired
         | Refusal::NameNotAllowed(_)
         | Refusal::NameMissing
         | Refusal::SidInRequest
@@ -48,6 +54,11 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::DnsNameMissing,
         Refusal::EmailMissing,
         Refusal::UpnMissing,
+        Refusal::HostNameDoubtful(HostNameDoubt::Shared),
+        Refusal::DomainController,
+        Refusal::DirectoryPathMissing,
+        Refusal::GuidMissing,
+        Refusal::SignatureRequired,
         Refusal::NameNotAllowed("CN=host.example".to_owned()),
         Refusal::NameMissing,
         Refusal::SidInRequest,
@@ -81,7 +92,7 @@ fn refusals_are_sentences_with_codes_of_their_own() {
         assert!(refusal.code().chars().all(word), "{}", refusal.code());
         assert!(codes.insert(refusal.code()), "{} twice", refusal.code());
     }
-    assert_eq!(codes.len(), 25, "one of each kind");
+    assert_eq!(codes.len(), 30, "one of each kind");
 }
 
 #[test]

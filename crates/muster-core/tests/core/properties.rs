@@ -184,7 +184,7 @@ fn assert_names_are_covered(
             AltName::Ip(address) => PREFIXES.iter().any(|(prefix, covers)| {
                 template.subject.allow_ip.iter().any(|rule| rule == prefix) && covers(*address)
             }),
-            AltName::Uri(_) => false,
+            AltName::Uri(_) | AltName::Guid(_) => false,
         };
         prop_assert!(covered, "{name} for {principal:?}");
         if let AltName::Dns(host) = name {

@@ -24,6 +24,8 @@ pub(crate) fn alice() -> Principal {
         upn: Some("alice@corp.lab.example".to_owned()),
         dns_names: Vec::new(),
         sid: Some(OWN_SID.to_owned().try_into().unwrap()),
+        sids: [].into(),
+        directory: None,
     }
 }
 
@@ -37,6 +39,8 @@ pub(crate) fn web01() -> Principal {
         upn: None,
         dns_names: vec!["web01.lab.example".to_owned(), "www.lab.example".to_owned()],
         sid: None,
+        sids: [].into(),
+        directory: None,
     }
 }
 

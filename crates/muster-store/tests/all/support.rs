@@ -60,6 +60,8 @@ pub(crate) fn principal(text: &str) -> Principal {
         upn: None,
         dns_names: Vec::new(),
         sid: Some("S-1-5-21-1-2-3-1104".to_owned().try_into().unwrap()),
+        sids: [].into(),
+        directory: None,
     }
 }
 

@@ -149,6 +149,8 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
                 upn: None,
                 dns_names: Vec::new(),
                 sid: None,
+                sids: [].into(),
+                directory: None,
             };
             add.names.apply(&mut principal)?;
             let hash = add.password.hash()?;
