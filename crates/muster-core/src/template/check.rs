@@ -26,6 +26,9 @@ impl Template {
                 "is for templates in a directory: use enroll, auto_enroll and deny",
             );
         }
+        if let Some(name) = self.supersedes.iter().find(|name| !is_template_name(name)) {
+            return self.not_superseded(name);
+        }
         self.check_values()?;
         crate::risk::check(self)?;
         Ok(())
@@ -62,10 +65,7 @@ impl Template {
             .iter()
             .find(|name| !is_directory_template_name(name) || name.eq_ignore_ascii_case(&self.name))
         {
-            return self.wrong(
-                "supersedes",
-                format!("cannot have '{}': write names of other templates", names::shorten(name)),
-            );
+            return self.not_superseded(name);
         }
         if self.eku.is_empty() {
             return self.wrong(
@@ -222,6 +222,13 @@ impl Template {
             );
         }
         Ok(())
+    }
+
+    fn not_superseded(&self, name: &str) -> Result<(), TemplateError> {
+        self.wrong(
+            "supersedes",
+            format!("cannot have '{}': write names of other templates", names::shorten(name)),
+        )
     }
 
     fn wrong(&self, key: &'static str, problem: impl Into<String>) -> Result<(), TemplateError> {
