@@ -1,7 +1,7 @@
 //! Connections and HTTP: from a socket to an [`Exchange`], from a reply to octets. Nothing here knows SOAP.
 //!
-//! Every bound that protects the service from a connection that misbehaves is applied here: handshakes, headers and
-//! bodies have deadlines, addresses and the whole service have a number of connections, messages have a size.
+//! Every bound that protects the service from a connection that misbehaves is applied here: handshakes, headers,
+//! bodies and answers have deadlines, addresses and the whole service have a number of connections, messages have a size.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::LONGEST_CHAIN;
 use crate::config::file::Limits;
+use crate::deadline::WriteDeadline;
 use crate::doors::Doors;
 use crate::fault::HttpError;
 use crate::linger::Lingering;
@@ -225,7 +226,8 @@ pub(crate) async fn serve_tls<H: Handler>(
                 unread: Arc::clone(&unread),
                 slot,
             });
-            let io = TokioIo::new(Lingering::new(tls, unread));
+            let longest = Duration::from_secs(gate.limits.write_seconds);
+            let io = TokioIo::new(Lingering::new(WriteDeadline::new(tls, longest), unread));
             serve_connection(io, connection, &gate.limits, handler, stop).await;
         });
     }
@@ -234,7 +236,7 @@ pub(crate) async fn serve_tls<H: Handler>(
 }
 
 async fn serve_connection<H: Handler>(
-    io: TokioIo<Lingering<tokio_rustls::server::TlsStream<TcpStream>>>,
+    io: TokioIo<Lingering<WriteDeadline<tokio_rustls::server::TlsStream<TcpStream>>>>,
     connection: Arc<Connection>,
     limits: &Limits,
     handler: Arc<H>,

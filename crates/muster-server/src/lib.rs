@@ -7,6 +7,7 @@ mod auth;
 mod catalog;
 pub mod clock;
 pub mod config;
+mod deadline;
 mod decode;
 mod doors;
 pub mod enroll;

@@ -47,6 +47,20 @@ impl Https {
 
     /// A connection after its handshake, perhaps with a client certificate.
     pub async fn connect(&self, address: SocketAddr, identity: Option<&Identity>) -> Connection {
+        let socket = TcpStream::connect(address).await.expect("somebody listens");
+        socket.set_nodelay(true).unwrap();
+        self.shake_hands(socket, identity).await.expect("a TLS handshake")
+    }
+
+    /// The same over a socket that is connected.
+    ///
+    /// # Errors
+    /// What ended the handshake.
+    pub async fn shake_hands(
+        &self,
+        socket: TcpStream,
+        identity: Option<&Identity>,
+    ) -> std::io::Result<Connection> {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("TLS 1.2 and 1.3")
@@ -59,12 +73,9 @@ impl Https {
                 builder.with_client_auth_cert(chain, key.into()).expect("certificate and key fit")
             }
         };
-        let socket = TcpStream::connect(address).await.expect("somebody listens");
-        socket.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream =
-            TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a TLS handshake");
-        Connection { stream, kept: Vec::new() }
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+        Ok(Connection { stream, kept: Vec::new() })
     }
 }
 

@@ -210,6 +210,8 @@ pub struct Limits {
     pub header_seconds: u64,
     /// Seconds for the body of a request.
     pub body_seconds: u64,
+    /// Seconds for an answer to be read by its client, once it does not fit into what the network holds.
+    pub write_seconds: u64,
     /// Connections of one address none of whose requests was authenticated yet.
     pub unauthenticated_connections_per_address: usize,
     /// Connections altogether.
@@ -230,6 +232,7 @@ impl Default for Limits {
             handshake_seconds: 10,
             header_seconds: 30,
             body_seconds: 15,
+            write_seconds: 30,
             unauthenticated_connections_per_address: 32,
             connections: 4096,
             password_verifications: 4,

@@ -72,6 +72,7 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         ("limits.handshake_seconds", tree.limits.handshake_seconds),
         ("limits.header_seconds", tree.limits.header_seconds),
         ("limits.body_seconds", tree.limits.body_seconds),
+        ("limits.write_seconds", tree.limits.write_seconds),
     ] {
         if !(1..=300).contains(&value) {
             return fault(key, "must be 1 to 300");

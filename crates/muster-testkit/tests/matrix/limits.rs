@@ -213,6 +213,65 @@ async fn slow_body_is_cut() {
     assert!(connection.is_closed().await, "headers that do not end");
 }
 
+/// Whoever asks and does not read the answers holds a connection for as long as the configuration says, and whoever
+/// asks nothing more for as long as headers may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_those_who_do_not_read_end() {
+    let limits = "\n[limits]\nconnections = 1\nwrite_seconds = 2\nheader_seconds = 2\n";
+    let case = Case { server: TestServer::start_with(|config| config + limits).await };
+    let address = case.server.address("password");
+    let request = post(&path(case.endpoint()), "", case.message(0).as_bytes());
+    let another = async || {
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        case.server.https.shake_hands(socket, None).await
+    };
+
+    // Little room on this side, and far more answers than the network holds.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let socket = socket.connect(address).await.unwrap();
+    let mut lazy = case.server.https.shake_hands(socket, None).await.unwrap();
+    let begin = std::time::Instant::now();
+    let many = request.repeat(3_000);
+    let sent = tokio::time::timeout(Duration::from_millis(800), lazy.send(&many)).await;
+    assert!(sent.is_err(), "the server takes no more, because it cannot answer");
+    assert!(another().await.is_err(), "its connection is held");
+    let mut next = loop {
+        match another().await {
+            Ok(connection) => break connection,
+            Err(_) => assert!(begin.elapsed() < Duration::from_secs(20), "the connection is held for ever"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(begin.elapsed() >= Duration::from_secs(2), "before its time");
+
+    next.send(&request).await;
+    assert_eq!(next.answer().await.unwrap().status, 200);
+    // Idle from here on.
+    assert!(another().await.is_err());
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(next.is_closed().await);
+    assert!(another().await.is_ok());
+}
+
+/// A reader that is slow, but takes its answer in time, gets all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_get_their_answers() {
+    let limits = "\n[limits]\nwrite_seconds = 2\n";
+    let case = Case { server: TestServer::start_with(|config| config + limits).await };
+    let request = post(&path(case.endpoint()), "", case.message(0).as_bytes());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let socket = socket.connect(case.server.address("password")).await.unwrap();
+    let mut slow = case.server.https.shake_hands(socket, None).await.unwrap();
+    // Longer than the deadline altogether, since each answer has its own.
+    for _ in 0..5 {
+        slow.send(&request).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(slow.answer().await.unwrap().status, 200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_one_address() {
     let server =
