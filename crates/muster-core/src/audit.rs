@@ -75,6 +75,8 @@ pub enum Action {
     AbandonIntent,
     /// An officer approved a pending request.
     Approve,
+    /// An approved request waits for an officer again.
+    Reopen,
     /// An officer denied a pending request.
     Deny,
     /// A certificate was revoked.
@@ -95,7 +97,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Initialize,
         Self::Receive,
         Self::Authenticate,
@@ -107,6 +109,7 @@ impl Action {
         Self::Issue,
         Self::AbandonIntent,
         Self::Approve,
+        Self::Reopen,
         Self::Deny,
         Self::Revoke,
         Self::PublishCrl,
@@ -132,6 +135,7 @@ impl Action {
             Self::Issue => "issue",
             Self::AbandonIntent => "abandon_intent",
             Self::Approve => "approve",
+            Self::Reopen => "reopen",
             Self::Deny => "deny",
             Self::Revoke => "revoke",
             Self::PublishCrl => "publish_crl",

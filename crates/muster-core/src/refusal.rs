@@ -128,6 +128,11 @@ pub enum Refusal {
         "The certificate of the connection is not the one that signed the renewal; use the same for both."
     )]
     RenewalSigner,
+    /// As many requests of the account wait for an officer as may.
+    #[error(
+        "The account has {0} requests that wait for an officer, the most that it may have; wait until some are decided."
+    )]
+    TooManyPending(u32),
     /// An officer said no.
     #[error("Request {id} was denied by an officer: {comment}")]
     DeniedByOfficer {
@@ -183,6 +188,7 @@ impl Refusal {
             Self::RenewalRevoked => "RENEW_REVOKED",
             Self::RenewalTemplate => "RENEW_TEMPLATE",
             Self::RenewalSigner => "RENEW_SIGNER",
+            Self::TooManyPending(_) => "TOO_MANY_PENDING",
             Self::DeniedByOfficer { .. } => "DENIED",
             Self::DeniedBefore { .. } => "DENIED_BEFORE",
             Self::CaExpiring(_) => "CA_EXPIRY",

@@ -402,6 +402,14 @@ pub enum TemplateError {
 }
 
 impl Template {
+    /// Identifier and revision, `1.3.6.1.4.1.311.21.8.1.2 100.4`: two templates that have it in common are the same
+    /// rules.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        let oid = self.oid.as_ref().map(Oid::as_str).unwrap_or_default();
+        format!("{oid} {}.{}", self.major, self.minor)
+    }
+
     /// Reads a template and checks it: syntax, values, then dangers.
     ///
     /// # Errors

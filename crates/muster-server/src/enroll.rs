@@ -169,6 +169,13 @@ impl Enrollment {
                 let raw = submission.raw.clone();
                 return match self.store.record_pending(row(submission)).await {
                     Ok(()) => Ok(Reply::Pending { id }),
+                    Err(StoreError::TooManyPending(most)) => {
+                        // One more row would be one more of what there are too many of.
+                        record.request = None;
+                        let refusal = Refusal::TooManyPending(most);
+                        let error = ServiceError::Refused { id: None, refusal, full_response: None };
+                        self.repeated_or(error, caller, &template.name, &raw, record).await
+                    }
                     Err(error) => self.repeated_or(error.into(), caller, &template.name, &raw, record).await,
                 };
             }
@@ -300,6 +307,18 @@ impl Enrollment {
         let refused = |refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None };
         let template: &Template =
             policy::authorize(principal, &snapshot.templates, &submission.template).map_err(refused)?;
+        // An officer approved what the template said then, and nothing else is issued on that word.
+        let approved_for = row.summary.decision.and_then(|decision| decision.approved_for);
+        let revision = template.revision();
+        if approved_for.as_ref() != Some(&revision) {
+            let then = approved_for.as_deref().unwrap_or("an unknown revision of the template");
+            let why = format!("approved for {then}, but the template is {revision} by now; look at it again");
+            return match self.store.reopen(id, why, now).await {
+                // Another poll was faster.
+                Ok(()) | Err(StoreError::WrongState { .. }) => Ok(Reply::Pending { id }),
+                Err(error) => Err(error.into()),
+            };
+        }
         let renewed = self.renewed(&submission).await?;
         let circumstances = Circumstances {
             method: row.summary.method,

@@ -357,6 +357,7 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         | Refusal::RenewalRevoked
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
+        Refusal::TooManyPending(_) => Hresult::ERROR_NOT_ENOUGH_QUOTA,
         Refusal::DeniedByOfficer { .. } => Hresult::CERTSRV_E_ADMIN_DENIED_REQUEST,
         Refusal::DeniedBefore { .. } => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
         Refusal::CaExpiring(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,

@@ -208,7 +208,8 @@ impl Node {
     ) -> Result<Self, StartError> {
         let settings = Arc::new(settings);
         let authority = Arc::new(open_authority(&settings, &*clock)?);
-        let options = Options { create: false, ..options };
+        let pending_per_account = settings.limits.waiting_requests_per_account;
+        let options = Options { create: false, pending_per_account, ..options };
         let store = Store::open(&store_path(&settings), &options, clock.now())?;
         for abandoned in store.recover(clock.now(), STUCK_SECONDS).await? {
             tracing::warn!(

@@ -47,6 +47,7 @@ fn all() -> Vec<ServiceError> {
         Refusal::RenewalRevoked,
         Refusal::RenewalTemplate,
         Refusal::RenewalSigner,
+        Refusal::TooManyPending(100),
         Refusal::DeniedByOfficer { id, comment: "not yet".to_owned() },
         Refusal::DeniedBefore { id, sentence: "…".to_owned() },
         Refusal::CaExpiring(DAY),

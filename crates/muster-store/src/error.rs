@@ -85,6 +85,9 @@ pub enum StoreError {
     /// The same octets of the same account for the same template, a moment ago.
     #[error("the same request is already there as request {0}")]
     Duplicate(RequestId),
+    /// As many requests of the account wait for an officer as may.
+    #[error("the account has {0} requests that wait for an officer, which is the most it may have")]
+    TooManyPending(u32),
     /// A newer revocation list is stored already, or this number was never handed out.
     #[error("revocation list {number} cannot be stored: {latest} is the latest")]
     StaleCrl {

@@ -68,6 +68,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// The same request of the same account is refused for so many seconds; 0 to accept it.
     pub duplicate_window: i64,
+    /// Requests of one account that may wait for an officer at the same time.
+    pub pending_per_account: u32,
     /// Most pages of 4 KiB in the database, to provoke a full disk.
     #[doc(hidden)]
     pub max_pages: Option<u32>,
@@ -82,6 +84,7 @@ impl Default for Options {
             create: true,
             busy_timeout: Duration::from_secs(5),
             duplicate_window: 86_400,
+            pending_per_account: 100,
             max_pages: None,
             faults: None,
         }

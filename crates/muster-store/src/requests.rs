@@ -16,6 +16,7 @@ use crate::{Backend, Generations, Store, sqlite};
 /// (new) ─┬─▶ Denied
 ///        ├─▶ Pending ─┬─▶ Denied
 ///        │            └─▶ Approved ─┬─▶ Denied (policy has changed meanwhile)
+///        │                          ├─▶ Pending (the template has changed meanwhile)
 ///        └──────────────────────────┴─▶ Signing ─┬─▶ Issued
 ///                                                └─▶ Failed (serial number revoked)
 /// ```
@@ -83,6 +84,8 @@ pub struct OfficerDecision {
     pub at: UnixTime,
     /// Why, in the officer's words; for the requester to read when denied.
     pub comment: Option<String>,
+    /// The template as it was approved for: [`muster_core::Template::revision`].
+    pub approved_for: Option<String>,
 }
 
 /// A row of the request table, without the octets.
@@ -178,14 +181,17 @@ impl Store {
     /// Writes a request that waits for an officer.
     ///
     /// # Errors
-    /// [`StoreError::Duplicate`] if the same was received within [`crate::Options::duplicate_window`].
+    /// [`StoreError::Duplicate`] if the same was received within [`crate::Options::duplicate_window`],
+    /// [`StoreError::TooManyPending`] if [`crate::Options::pending_per_account`] wait already.
     pub async fn record_pending(&self, record: RequestRecord) -> Result<(), StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        let insert = sqlite::requests::insert_pending(record, db.duplicate_window());
+        let insert =
+            sqlite::requests::insert_pending(record, db.duplicate_window(), db.pending_per_account());
         db.write(insert).await
     }
 
-    /// Writes a request that policy refused, with the refusal's code and the sentence that the requester reads.
+    /// Writes a request that policy refused, with the refusal's code and the sentence that the requester reads. Of a
+    /// request above 8 KiB the octets are not kept: nobody needs them, and anybody with an account can send them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -234,13 +240,29 @@ impl Store {
         db.read_long(move |conn| sqlite::requests::list(conn, &filter)).await
     }
 
-    /// An officer approves a pending request.
+    /// An officer approves a pending request, for the template as it is at this moment; its revision is returned,
+    /// `None` if there is no such template any more.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] unless it is pending, [`StoreError::NotFound`].
-    pub async fn approve(&self, id: RequestId, officer: String, at: UnixTime) -> Result<(), StoreError> {
+    pub async fn approve(
+        &self,
+        id: RequestId,
+        officer: String,
+        at: UnixTime,
+    ) -> Result<Option<String>, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
         db.write(move |tx| sqlite::requests::decide(tx, id, &officer, None, at)).await
+    }
+
+    /// Puts an approved request back before an officer, because what was approved is not what would be issued; `why`
+    /// is for the officer to read.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongState`] unless it is approved, [`StoreError::NotFound`].
+    pub async fn reopen(&self, id: RequestId, why: String, at: UnixTime) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |tx| sqlite::requests::reopen(tx, id, &why, at)).await
     }
 
     /// An officer denies a pending request; the requester reads `comment`.
@@ -255,7 +277,7 @@ impl Store {
         at: UnixTime,
     ) -> Result<(), StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |tx| sqlite::requests::decide(tx, id, &officer, Some(&comment), at)).await
+        db.write(move |tx| sqlite::requests::decide(tx, id, &officer, Some(&comment), at).map(drop)).await
     }
 
     /// The same octets from the same account for the same template, received at `since` or later and not denied,

@@ -54,6 +54,7 @@ pub(crate) struct Sqlite {
     generations: Mutex<Watch>,
     announced: Announcements,
     duplicate_window: i64,
+    pending_per_account: u32,
 }
 
 /// Reserved request ids, and the next block where it is being fetched.
@@ -113,6 +114,7 @@ impl Sqlite {
             generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
             announced,
             duplicate_window: options.duplicate_window,
+            pending_per_account: options.pending_per_account,
         };
         Ok(store)
     }
@@ -132,6 +134,7 @@ impl Sqlite {
             generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
             announced: Announcements::default(),
             duplicate_window: options.duplicate_window,
+            pending_per_account: options.pending_per_account,
         })
     }
 
@@ -196,6 +199,10 @@ impl Sqlite {
 
     pub(crate) const fn duplicate_window(&self) -> i64 {
         self.duplicate_window
+    }
+
+    pub(crate) const fn pending_per_account(&self) -> u32 {
+        self.pending_per_account
     }
 
     pub(crate) async fn reserve_request_id(&self) -> Result<RequestId, StoreError> {

@@ -39,6 +39,7 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::RenewalRevoked
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner
+        | Refusal::TooManyPending(_)
         | Refusal::DeniedByOfficer { .. }
         | Refusal::DeniedBefore { .. }
         | Refusal::CaExpiring(_) => (),
@@ -68,6 +69,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::RenewalUnknown,
         Refusal::RenewalForeign,
         Refusal::RenewalExpired(NOW),
+        Refusal::TooManyPending(1_000_000),
         Refusal::RenewalRevoked,
         Refusal::RenewalTemplate,
         Refusal::RenewalSigner,
@@ -92,7 +94,7 @@ fn refusals_are_sentences_with_codes_of_their_own() {
         assert!(refusal.code().chars().all(word), "{}", refusal.code());
         assert!(codes.insert(refusal.code()), "{} twice", refusal.code());
     }
-    assert_eq!(codes.len(), 30, "one of each kind");
+    assert_eq!(codes.len(), 31, "one of each kind");
 }
 
 #[test]

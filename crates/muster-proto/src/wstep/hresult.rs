@@ -34,6 +34,8 @@ results! {
     ERROR_INVALID_DATA = 0x8007_000D;
     /// An argument is invalid.
     E_INVALIDARG = 0x8007_0057;
+    /// A quota is used up.
+    ERROR_NOT_ENOUGH_QUOTA = 0x8007_0718;
     /// The CA cannot be reached.
     RPC_S_SERVER_UNAVAILABLE = 0x8007_06BA;
     /// The cryptographic message is of another type than announced.

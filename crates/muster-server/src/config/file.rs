@@ -216,6 +216,8 @@ pub struct Limits {
     pub unauthenticated_connections_per_address: usize,
     /// Connections altogether.
     pub connections: usize,
+    /// Requests of one account that may wait for an officer, 1 to 1000000; more are refused.
+    pub waiting_requests_per_account: u32,
     /// Passwords verified at the same time; each takes 19 MiB.
     pub password_verifications: usize,
     /// Verifications that may wait; more are answered with 503.
@@ -235,6 +237,7 @@ impl Default for Limits {
             write_seconds: 30,
             unauthenticated_connections_per_address: 32,
             connections: 4096,
+            waiting_requests_per_account: 100,
             password_verifications: 4,
             password_queue: 64,
             password_cache_seconds: 300,

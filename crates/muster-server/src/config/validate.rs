@@ -78,6 +78,9 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
             return fault(key, "must be 1 to 300");
         }
     }
+    if !(1..=1_000_000).contains(&tree.limits.waiting_requests_per_account) {
+        return fault("limits.waiting_requests_per_account", "must be 1 to 1000000");
+    }
     if tree.limits.password_cache_seconds > 3_600 {
         return fault("limits.password_cache_seconds", "must be at most 3600; 0 remembers nothing");
     }

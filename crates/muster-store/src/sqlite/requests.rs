@@ -8,12 +8,14 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::writer::Tx;
-use super::{convert, recent};
+use super::{convert, recent, templates};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
 
 /// Longest text kept of what others wrote: sentences, comments.
 const LONGEST_TEXT: usize = 2_000;
+/// Longest request that is kept although policy refused it, in octets; real ones are shorter.
+const LONGEST_DENIED: usize = 8 * 1024;
 
 pub(super) fn insert(
     tx: &Tx<'_>,
@@ -41,9 +43,11 @@ pub(super) fn insert(
             refusal.map(|(code, _)| code),
             refusal.map(|(_, sentence)| clip(sentence)),
         ])?;
+    let kept = disposition != Disposition::Denied || record.raw.len() <= LONGEST_DENIED;
+    let raw: &[u8] = if kept { &record.raw } else { &[] };
     tx.conn
         .prepare_cached("INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)")?
-        .execute(params![id, record.actor.to_string(), record.raw])?;
+        .execute(params![id, record.actor.to_string(), raw])?;
     Ok(())
 }
 
@@ -59,9 +63,17 @@ pub(super) fn event(record: &RequestRecord, action: Action, outcome: AuditOutcom
 pub(crate) fn insert_pending(
     record: RequestRecord,
     window: i64,
+    most: u32,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
     let key = recent::key(record.requester.as_str(), record.template.as_deref(), &record.raw);
     move |tx| {
+        let waiting: u32 = tx
+            .conn
+            .prepare_cached("SELECT count(*) FROM requests WHERE requester = ?1 AND disposition = 'pending'")?
+            .query_row([record.requester.as_str()], |row| row.get(0))?;
+        if waiting >= most {
+            return Err(StoreError::TooManyPending(most));
+        }
         recent::enter(tx, key, &record, window)?;
         insert(tx, &record, Disposition::Pending, None)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
@@ -133,40 +145,78 @@ pub(crate) fn deny_approved(
     tx.audit(&Event { request: Some(id), outcome: AuditOutcome::Refused(code), ..event })
 }
 
-/// Approves, or denies if there is a comment.
+/// Approves, or denies if there is a comment. Returns what it was approved for.
 pub(crate) fn decide(
     tx: &Tx<'_>,
     id: RequestId,
     officer: &str,
     denied: Option<&str>,
     at: UnixTime,
-) -> Result<(), StoreError> {
+) -> Result<Option<String>, StoreError> {
     need(tx, id, Disposition::Pending)?;
     let (disposition, action) = match denied {
         Some(_) => (Disposition::Denied, Action::Deny),
         None => (Disposition::Approved, Action::Approve),
     };
+    let approved_for = if denied.is_some() { None } else { revision_now(tx, id)? };
     tx.conn
         .prepare_cached(
-            "UPDATE requests SET disposition = ?2, officer = ?3, decided = ?4, comment = ?5 WHERE id = ?1",
+            "UPDATE requests SET disposition = ?2, officer = ?3, decided = ?4, comment = ?5, approved_for = ?6,
+             message = NULL WHERE id = ?1",
         )?
-        .execute(params![convert::id(id), disposition.as_str(), officer, at.0, denied.map(clip)])?;
+        .execute(params![
+            convert::id(id),
+            disposition.as_str(),
+            officer,
+            at.0,
+            denied.map(clip),
+            approved_for
+        ])?;
     if denied.is_some() {
         recent::forget(tx, id)?;
     }
     let event = Event::new(at, Actor::Officer(officer.to_owned()), action);
-    tx.audit(&Event { object: denied.map(|c| clip(c).to_owned()), request: Some(id), ..event })
+    let object = denied.map(|c| clip(c).to_owned()).or_else(|| approved_for.clone());
+    tx.audit(&Event { object, request: Some(id), ..event })?;
+    Ok(approved_for)
+}
+
+/// The revision of the request's template now.
+fn revision_now(tx: &Tx<'_>, id: RequestId) -> Result<Option<String>, StoreError> {
+    let name: Option<String> = tx
+        .conn
+        .prepare_cached("SELECT template FROM requests WHERE id = ?1")?
+        .query_row([convert::id(id)], |row| row.get(0))?;
+    let Some(name) = name else { return Ok(None) };
+    Ok(templates::get(tx.conn, &name)?.map(|stored| stored.template.revision()))
+}
+
+pub(crate) fn reopen(tx: &Tx<'_>, id: RequestId, why: &str, at: UnixTime) -> Result<(), StoreError> {
+    need(tx, id, Disposition::Approved)?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE requests SET disposition = 'pending', officer = NULL, decided = NULL, comment = NULL,
+             approved_for = NULL, message = ?2 WHERE id = ?1",
+        )?
+        .execute(params![convert::id(id), clip(why)])?;
+    tx.audit(&Event {
+        object: Some(clip(why).to_owned()),
+        request: Some(id),
+        outcome: AuditOutcome::Pending,
+        ..Event::new(at, Actor::Service, Action::Reopen)
+    })
 }
 
 /// The columns that [`summary`] reads, in its order.
 const SUMMARY: &str = "requests.id, received, requester, method, form, template, endpoint, renews, disposition, \
-                       code, message, officer, decided, comment";
+                       code, message, officer, decided, comment, approved_for";
 
 fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
     let renews: Option<Vec<u8>> = row.get(7)?;
     let officer: Option<String> = row.get(11)?;
     let decided: Option<i64> = row.get(12)?;
     let comment: Option<String> = row.get(13)?;
+    let approved_for: Option<String> = row.get(14)?;
     Ok(RequestSummary {
         id: convert::read_id(row, 0)?,
         received: UnixTime(row.get(1)?),
@@ -183,6 +233,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
             officer,
             at: UnixTime(at),
             comment,
+            approved_for,
         }),
     })
 }
@@ -202,12 +253,12 @@ pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, S
          WHERE requests.id = ?1"
     );
     let read = |row: &Row<'_>| -> Result<Request, StoreError> {
-        let serial: Option<Vec<u8>> = row.get(16)?;
+        let serial: Option<Vec<u8>> = row.get(17)?;
         Ok(Request {
             summary: summary(row)?,
-            submitted_by: row.get(14)?,
-            raw: row.get(15)?,
-            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(17)?),
+            submitted_by: row.get(15)?,
+            raw: row.get(16)?,
+            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(18)?),
         })
     };
     conn.prepare_cached(&sql)?.query_row([convert::id(id)], |row| Ok(read(row))).optional()?.transpose()

@@ -5,7 +5,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::StoreError;
 
 /// Every migration, the first one first. Its number is its position, from 1.
-pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_approvals.sql"),
+];
 
 /// `PRAGMA application_id`: "Mstr".
 const APPLICATION: i64 = 0x4d73_7472;

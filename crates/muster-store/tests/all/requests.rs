@@ -5,8 +5,8 @@ use muster_core::issuance::{Ledger, Opening};
 use muster_store::{Disposition, Options, RequestFilter, StoreError};
 
 use crate::support::{
-    DAY, NOW, Place, caller, certificate, enroll, intent, issued, name, officer, principal, record, serial,
-    tbs,
+    DAY, NOW, Place, caller, certificate, enroll, instance, intent, issued, name, officer, principal, record,
+    serial, tbs,
 };
 
 #[tokio::test]
@@ -285,4 +285,69 @@ async fn intent_is_refused_after_a_change() {
 
     let seen = store.generations().await.unwrap();
     store.record_intent_if_unchanged(intent(id, "alice"), seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_that_wait_are_bounded_by_account() {
+    let place = Place::new();
+    let store = place.open_with(Options { pending_per_account: 2, ..Options::default() }).unwrap();
+    let mut ids = Vec::new();
+    for account in ["alice", "alice", "bob"] {
+        let id = store.reserve_request_id().await.unwrap();
+        store.record_pending(record(id, account)).await.unwrap();
+        ids.push(id);
+    }
+    let id = store.reserve_request_id().await.unwrap();
+    let third = async || store.record_pending(record(id, "alice")).await;
+    assert_eq!(third().await, Err(StoreError::TooManyPending(2)));
+    assert_eq!(store.request(id).await.unwrap(), None);
+    // What is decided waits no more.
+    store.approve(ids[0], "root".to_owned(), NOW).await.unwrap();
+    third().await.unwrap();
+    assert_eq!(place.count("requests"), 4);
+}
+
+#[tokio::test]
+async fn approval_names_the_revision_of_the_template() {
+    let place = Place::new();
+    let store = place.open();
+    instance(&store).await;
+    let put = async |days: u32| {
+        let mut template = crate::support::template("User");
+        template.validity.days = days;
+        store.put_template(template, vec![7], officer(), NOW).await.unwrap()
+    };
+    let first = put(300).await;
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(id, "alice")).await.unwrap();
+    let approved = store.approve(id, "root".to_owned(), NOW).await.unwrap();
+    assert_eq!(approved, Some(first.revision()));
+    let decision = async || store.request(id).await.unwrap().unwrap().summary.decision;
+    assert_eq!(decision().await.unwrap().approved_for, Some(first.revision()));
+
+    let second = put(301).await;
+    assert_ne!(first.revision(), second.revision());
+    store.reopen(id, "look again".to_owned(), NOW.plus(1)).await.unwrap();
+    let summary = store.request(id).await.unwrap().unwrap().summary;
+    assert_eq!((summary.disposition, summary.decision), (Disposition::Pending, None));
+    assert_eq!(summary.message.as_deref(), Some("look again"));
+    let (present, needed) = (Disposition::Pending, Disposition::Approved);
+    let again = store.reopen(id, String::new(), NOW).await;
+    assert_eq!(again, Err(StoreError::WrongState { id, present, needed }));
+
+    let approved = store.approve(id, "root".to_owned(), NOW).await.unwrap();
+    assert_eq!(approved, Some(second.revision()));
+    assert_eq!(store.request(id).await.unwrap().unwrap().summary.message, None);
+}
+
+#[tokio::test]
+async fn octets_of_long_refused_requests_are_not_kept() {
+    let place = Place::new();
+    let store = place.open();
+    for (length, kept) in [(8 * 1024, 8 * 1024), (8 * 1024 + 1, 0)] {
+        let id = store.reserve_request_id().await.unwrap();
+        let record = muster_core::issuance::RequestRecord { raw: vec![7; length], ..record(id, "alice") };
+        store.record_denied(record, "KEY_BLOCKED", "No.".to_owned()).await.unwrap();
+        assert_eq!(store.request(id).await.unwrap().unwrap().raw.len(), kept);
+    }
 }

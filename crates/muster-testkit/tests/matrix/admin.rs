@@ -241,7 +241,7 @@ async fn requests_certificates_and_audit() {
     assert!(row["asks_for"].as_str().unwrap().contains("256 bits"), "{row}");
     assert_eq!(
         admin.remark(&format!("request approve {first}")),
-        format!("request {first} is approved; the client gets its certificate when it asks next")
+        format!("request {first} is approved for revision 100.0 of its template; the client gets its certificate when it asks next")
     );
     assert_eq!(ask(&first).await.issued().0, first);
     let deny = Command::new(peers::muster())
@@ -314,7 +314,8 @@ async fn requests_certificates_and_audit() {
     let audit = admin.json(&format!("audit list --request {second}"));
     let actions: Vec<&str> =
         audit.as_array().unwrap().iter().map(|r| r["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["deny", "submit"]);
+    // The last is the question of its owner, which was answered by what the officer said.
+    assert_eq!(actions, ["query_token_status", "deny", "submit"]);
     assert!(admin.output("audit list --limit 1").lines().count() == 2);
     let report = admin.json("audit verify");
     assert_eq!(report["faults"], serde_json::json!([]));

@@ -108,6 +108,11 @@ const ADDED: &[(&str, &str)] = &[
     ),
     ("[limits]\nbody_bytes = 4095", "26: limits.body_bytes: must be 4096 to 262144"),
     ("[limits]\nbody_bytes = 262145", "26: limits.body_bytes: must be 4096 to 262144"),
+    (
+        "[limits]\nwaiting_requests_per_account = 0",
+        "26: limits.waiting_requests_per_account: must be 1 to 1000000",
+    ),
+    ("[limits]\nwrite_seconds = 0", "26: limits.write_seconds: must be 1 to 300"),
     ("[limits]\nconnections = 0", "26: limits.connections: must be 1 to 1000000"),
     ("[limits]\npassword_verifications = 0", "26: limits.password_verifications: must be 1 to 256"),
     (

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod admin;
+mod approvals;
 mod audit;
 mod cell;
 mod config;

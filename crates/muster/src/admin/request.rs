@@ -53,6 +53,9 @@ struct Row {
     message: Option<String>,
     officer: Option<String>,
     comment: Option<String>,
+    /// Identifier and revision of the template that the officer approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     submitted_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +66,8 @@ struct Row {
 
 impl From<RequestSummary> for Row {
     fn from(row: RequestSummary) -> Self {
-        let (officer, comment) = row.decision.map_or((None, None), |d| (Some(d.officer), d.comment));
+        let (officer, comment, approved_for) =
+            row.decision.map_or((None, None, None), |d| (Some(d.officer), d.comment, d.approved_for));
         Self {
             id: row.id.number(),
             received: row.received.to_string(),
@@ -77,6 +81,7 @@ impl From<RequestSummary> for Row {
             message: row.message,
             officer,
             comment,
+            approved_for,
             submitted_by: None,
             asks_for: None,
             serial: None,
@@ -114,9 +119,11 @@ pub(crate) async fn run(command: Request, admin: &Admin, output: Output) -> Outc
             output.value(&row, || toml::to_string(&row).unwrap_or_default())
         }
         Request::Approve { id } => {
-            store.approve(id, admin.officer.clone(), now()).await?;
+            let revision = store.approve(id, admin.officer.clone(), now()).await?;
+            let revision = revision.as_deref().and_then(|revision| revision.rsplit(' ').next());
+            let template = revision.map_or_else(String::new, |r| format!(" for revision {r} of its template"));
             output.note(format_args!(
-                "request {id} is approved; the client gets its certificate when it asks next"
+                "request {id} is approved{template}; the client gets its certificate when it asks next"
             ));
             Ok(())
         }
