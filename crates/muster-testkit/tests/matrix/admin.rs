@@ -241,7 +241,9 @@ async fn requests_certificates_and_audit() {
     assert!(row["asks_for"].as_str().unwrap().contains("256 bits"), "{row}");
     assert_eq!(
         admin.remark(&format!("request approve {first}")),
-        format!("request {first} is approved for revision 100.0 of its template; the client gets its certificate when it asks next")
+        format!(
+            "request {first} is approved for revision 100.0 of its template; the client gets its certificate when it asks next"
+        )
     );
     assert_eq!(ask(&first).await.issued().0, first);
     let deny = Command::new(peers::muster())

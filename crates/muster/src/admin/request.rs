@@ -121,7 +121,8 @@ pub(crate) async fn run(command: Request, admin: &Admin, output: Output) -> Outc
         Request::Approve { id } => {
             let revision = store.approve(id, admin.officer.clone(), now()).await?;
             let revision = revision.as_deref().and_then(|revision| revision.rsplit(' ').next());
-            let template = revision.map_or_else(String::new, |r| format!(" for revision {r} of its template"));
+            let template =
+                revision.map_or_else(String::new, |r| format!(" for revision {r} of its template"));
             output.note(format_args!(
                 "request {id} is approved{template}; the client gets its certificate when it asks next"
             ));
