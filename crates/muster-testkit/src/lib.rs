@@ -12,6 +12,7 @@
 pub mod bed;
 pub mod executable;
 pub mod https;
+pub mod kdc;
 pub mod log;
 pub mod messages;
 pub mod peers;

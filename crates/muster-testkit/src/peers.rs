@@ -100,7 +100,7 @@ pub fn not_run(needs: &str) {
 }
 
 /// A test's thread has its name; where it runs on the main thread, its runner named it on the command line.
-fn test_name() -> String {
+pub(crate) fn test_name() -> String {
     let program = std::env::current_exe().unwrap_or_default();
     let suite = program.file_stem().map(OsString::from).unwrap_or_default();
     let suite = suite.to_string_lossy();

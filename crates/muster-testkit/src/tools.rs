@@ -38,8 +38,14 @@ impl Ran {
 
 /// Runs a program to its end.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A], input: &[u8]) -> Ran {
-    let mut child = Command::new(program)
-        .args(arguments)
+    let mut command = Command::new(program);
+    command.args(arguments);
+    run_command(command, input)
+}
+
+/// Runs a program to its end, as `command` says.
+pub fn run_command(mut command: Command, input: &[u8]) -> Ran {
+    let mut child = command
         // Neither a proxy nor trust anchors of the machine take part.
         .env_remove("https_proxy")
         .env_remove("HTTPS_PROXY")

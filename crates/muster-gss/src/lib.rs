@@ -1,0 +1,78 @@
+//! Kerberos through the system's MIT library, which is loaded when it is first needed.
+//!
+//! A machine without that library builds and runs everything else; [`Gss::load`] says what to install.
+//! [`Acceptor`] is the server's side, [`Initiator`] the client's, [`Acceptor::verify_password`] checks passwords with
+//! a KDC, [`Pac`] is what a directory says about a caller.
+//!
+//! All calls block: on files, and some of them on the network. Async callers use `spawn_blocking`.
+//! Nothing here sets an environment variable; where KDCs are and what is permitted is the system's matter
+//! (`/etc/krb5.conf`, `KRB5_CONFIG`).
+//!
+//! This is the only crate with `unsafe`, in `ffi.rs` and `library.rs`.
+
+mod acceptor;
+mod bindings;
+mod ffi;
+mod initiator;
+mod keytab;
+mod library;
+pub mod pac;
+mod password;
+mod principal;
+mod spnego;
+mod status;
+
+pub use acceptor::{Accepted, Acceptor, AcceptorError, AcceptorSettings, Refused, ReplayCache};
+pub use bindings::{BindingError, ChannelBinding};
+pub use initiator::{
+    Channel, Credential, Framing, InitiateError, Initiator, InitiatorSettings, Login, Protection, Step,
+};
+pub use keytab::{EncryptionType, KeytabEntry, KeytabError, parse_keytab, read_keytab};
+pub use library::Missing;
+pub use pac::{Pac, PacError};
+pub use password::{Account, PasswordRefused, Verified};
+pub use principal::{Principal, ServiceName, ServiceNameError};
+pub use spnego::MAX_TOKEN;
+pub use status::Status;
+
+/// The library, loaded. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Gss {
+    api: &'static library::Api,
+}
+
+impl Gss {
+    /// Loads the system's library; every call after the first finds it loaded.
+    ///
+    /// # Errors
+    /// [`Missing`], if it is not installed or too old.
+    pub fn load() -> Result<Self, Missing> {
+        library::Api::load().map(|api| Self { api })
+    }
+
+    /// An acceptor of tickets for services of ours.
+    ///
+    /// # Errors
+    /// See [`AcceptorError`].
+    pub fn acceptor(self, settings: &AcceptorSettings) -> Result<Acceptor, AcceptorError> {
+        Acceptor::new(self.api, settings)
+    }
+
+    /// Something to get tickets with. Blocks on files; a password or a key is tried when it is first used.
+    ///
+    /// # Errors
+    /// See [`InitiateError`].
+    pub fn credential(self, login: &Login) -> Result<Credential, InitiateError> {
+        Credential::new(self.api, login)
+    }
+}
+
+impl Credential {
+    /// An authentication to one service.
+    ///
+    /// # Errors
+    /// If class and host make no name.
+    pub fn initiator(&self, settings: InitiatorSettings) -> Result<Initiator, InitiateError> {
+        Initiator::new(self, settings)
+    }
+}
