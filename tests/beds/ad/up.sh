@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # A real Active Directory (Samba) for the length of a command, without root and without a trace on the machine.
 #
-#   unshare -Urnm tests/beds/ad/up.sh [--forests] DIR COMMAND…
+#   tests/beds/ad/up.sh [--forests] DIR COMMAND…
 #   tests/beds/ad/up.sh --check          names the Debian packages that are missing
 #
-# In the namespaces that `unshare` makes it maps /etc/hosts and /etc/resolv.conf, starts domain controllers on loopback addresses,
-# runs COMMAND, stops them, and ends as COMMAND ended. Without --forests there is CORP.TEST; with it also PARTNER.TEST, which
-# CORP.TEST trusts and which trusts it, and OTHER.TEST, which nobody trusts. What is in them: world.py and templates.py.
+# In user, network and mount namespaces of its own (`unshare -Urnm`) it maps /etc/hosts and /etc/resolv.conf, starts domain controllers
+# on loopback addresses, runs COMMAND, stops them, and ends as COMMAND ended. Without --forests there is CORP.TEST; with it also
+# PARTNER.TEST, which CORP.TEST trusts and which trusts it, and OTHER.TEST, which nobody trusts. What is in them: world.py, templates.py.
 # The first run makes them (4 s each) and keeps them in DIR; every run starts from there (half a second), so nothing that COMMAND
 # changes survives it. When these scripts change, they are made again.
 #
@@ -22,9 +22,9 @@
 # ces.corp.test and other names of services are 127.0.0.1.
 #
 # Debian's packages: samba samba-ad-provision samba-dsdb-modules python3-samba krb5-user ldap-utils libsasl2-modules-gssapi-mit
-# iproute2 openssl. Where `unshare -U` is not permitted but you are root, `unshare -nm` does as well.
+# iproute2 openssl util-linux.
 set -euo pipefail
-PATH=$PATH:/usr/sbin:/sbin
+export PATH=$PATH:/usr/sbin:/sbin PYTHONDONTWRITEBYTECODE=1
 here=$(dirname "$(realpath "$0")")
 
 missing=()
@@ -38,6 +38,7 @@ compgen -G '/usr/lib/*/sasl2/libgssapiv2.so' >/dev/null || missing+=(libsasl2-mo
 if [[ ${1:-} = --check ]]; then echo "${missing[*]}"; exit 0; fi
 
 forests=(corp)
+arguments=("$@")
 if [[ ${1:-} = --forests ]]; then forests=(corp partner other); shift; fi
 if (($# < 2)); then sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | head -n -1 >&2; exit 64; fi
 mkdir -p "$1"
@@ -45,10 +46,18 @@ bed=$(realpath "$1"); shift
 
 fail() { echo "bed: $*" >&2; exit 69; }
 ((${#missing[@]} == 0)) || fail "needs Debian's packages ${missing[*]}"
-ip link set lo up 2>/dev/null || fail "needs a network namespace of its own: unshare -Urnm $0 …"
+if [[ ${BED_INSIDE:-} != "$$" ]]; then
+    # Where user namespaces are not permitted, root may do without.
+    for own in -Urnm -nm; do
+        if unshare $own ip link set lo up 2>/dev/null; then BED_INSIDE=$$ exec unshare $own "$0" "${arguments[@]}"; fi
+    done
+    fail "may not make namespaces here: \`unshare -Urnm true\` has to work"
+fi
+unset BED_INSIDE
+ip link set lo up
 
 # Made once.
-stamp=$(cat "$here"/* | sha256sum)
+stamp=$(cat "$here"/*.{sh,py} | sha256sum)
 if [[ $(cat "$bed/stamp" 2>/dev/null) != "$stamp ${forests[*]}" ]]; then
     rm -rf "$bed"/{corp,partner,other,keytabs,ca,stamp}
     for forest in "${forests[@]}"; do
@@ -73,7 +82,7 @@ cat >"$bed/hosts" <<END
 END
 echo 'nameserver 127.0.0.2' >"$bed/resolv.conf"
 for file in hosts resolv.conf; do
-    mount --bind "$bed/$file" "/etc/$file" 2>/dev/null || fail "cannot map /etc/$file: needs a mount namespace of its own (unshare -Urnm)"
+    mount --bind "$bed/$file" "/etc/$file" 2>/dev/null || fail "cannot map /etc/$file"
 done
 cat >"$bed/krb5.conf" <<END
 [libdefaults]
@@ -118,8 +127,9 @@ stop() {
     fi
 }
 trap stop EXIT
+trap 'exit 143' TERM INT
 for forest in "${forests[@]}"; do
-    setsid samba -s "$bed/$forest/etc/smb.conf" --debug-stdout -F -M single >"$bed/$forest/samba.log" 2>&1 </dev/null &
+    setpriv --pdeathsig TERM samba -s "$bed/$forest/etc/smb.conf" --debug-stdout -F -M single >"$bed/$forest/samba.log" 2>&1 </dev/null &
     pids+=($!)
 done
 await() {   # ADDRESS FOREST
@@ -138,5 +148,7 @@ for forest in "${forests[@]}"; do await 127.0.0.$((address++)) "$forest"; done
 export KRB5_CONFIG=$bed/krb5.conf KRB5RCACHEDIR=$bed/rcache LDAPTLS_CACERT=$bed/ca/ca.pem LDAPSASL_NOCANON=on
 export BED_DIR=$bed BED_FORESTS=${forests[*]} BED_REALM=CORP.TEST BED_DC=127.0.0.2 BED_KEYTABS=$bed/keytabs BED_CA=$bed/ca BED_SAMBA=$bed/corp
 status=0
-"$@" || status=$?
+setpriv --pdeathsig TERM "$@" <&0 &
+pids+=($!)
+wait $! || status=$?
 exit $status
