@@ -105,7 +105,8 @@ def provision_forest(forest, bed):
     samdb.transaction_commit()
     public_key_services(names, samdb)
     keytabs = os.path.join(bed, "keytabs")
-    export(lp, os.path.join(keytabs, "stale.keytab"), ["HTTP/old.corp.test"] if forest == "corp" else [])
+    if forest == "corp":
+        export(lp, os.path.join(keytabs, "stale.keytab"), ["HTTP/old.corp.test"])
     for user, _, _ in world.SERVICES[forest]:
         samdb.setpassword(f"(sAMAccountName={user})", world.password(user))
     for name, principals in world.KEYTABS[forest].items():

@@ -15,7 +15,7 @@
     template NAME LIKE ENTRY…     copy a template of CORP-CA; ENTRY in SDDL, {Group} stands for its SID, ENROLL and AUTOENROLL for the rights
     publish NAME CA               list a template in an enrollment service
     descriptor DN [SDDL]          print or replace the descriptor
-    judge TEMPLATE USER…          what the directory itself says of the right to enroll: `USER yes` or `USER no`
+    judge TEMPLATE,… USER…        what the directory itself says of the right to enroll: lines `TEMPLATE USER yes` or `… no`
 
 `judge` asks no code of ours and none of Samba's libraries, but the domain controller: it makes an account with the template's
 descriptor, in which the right to enroll has changed places with the right to reset a password, and resets it as USER.
@@ -25,13 +25,12 @@ import sys
 import uuid
 
 import ldb
-from samba import dsdb
+from samba import Ldb
 from samba.auth import system_session
 from samba.credentials import MUST_USE_KERBEROS, Credentials
 from samba.dcerpc import misc, security
 from samba.ndr import ndr_pack, ndr_unpack
 from samba.param import LoadParm
-from samba.samdb import SamDB
 
 import templates
 import world
@@ -55,7 +54,7 @@ class Directory:
         credentials.set_username(user)
         credentials.set_password(password)
         credentials.set_kerberos_state(MUST_USE_KERBEROS)
-        self.db = SamDB(url=f"ldap://{host}.{self.realm.lower()}", credentials=credentials, session_info=system_session(lp), lp=lp)
+        self.db = Ldb(url=f"ldap://{host}.{self.realm.lower()}", credentials=credentials, session_info=system_session(lp), lp=lp)
 
     def dn(self, name):
         found = self.db.search(self.base, expression=f"(|(sAMAccountName={name})(sAMAccountName={name}$))", attrs=["objectSid"],
@@ -140,7 +139,22 @@ class Directory:
     def publish(self, name, ca):
         self.add(f"CN={ca},CN=Enrollment Services,{self.services}", "certificateTemplates", name)
 
-    def judge(self, template, *users):
+    def judge(self, names, *users):
+        callers = {user: Directory(user=user, password=world.password(user.rstrip("$"))) for user in users}
+        for template in names.split(","):
+            probe = self.probe(template)
+            for user, caller in callers.items():
+                try:
+                    caller.set(f"<SID={self.sid(probe)}>", "unicodePwd", f'"Passw0rd!{uuid.uuid4().hex}"'.encode("utf-16-le"))
+                    yield f"{template} {user} yes"
+                except ldb.LdbError as error:
+                    if error.args[0] not in (ldb.ERR_INSUFFICIENT_ACCESS_RIGHTS, ldb.ERR_NO_SUCH_OBJECT):
+                        raise
+                    yield f"{template} {user} no"
+            self.delete(self.dn(probe))
+
+    def probe(self, template):
+        """The account whose password may be reset by whom the template lets enroll; its name."""
         descriptor = self.read_descriptor(f"CN={template},CN=Certificate Templates,{self.services}")
         places = {templates.ENROLL: RESET_PASSWORD, RESET_PASSWORD: templates.ENROLL}
         aces = descriptor.dacl.aces
@@ -153,18 +167,8 @@ class Directory:
         descriptor.dacl.aces = aces
         descriptor.type |= security.SEC_DESC_DACL_PROTECTED
         name = f"probe{uuid.uuid4().hex[:12]}"
-        dn = self.user(name)
-        self.set(dn, "nTSecurityDescriptor", ndr_pack(descriptor))
-        for user in users:
-            try:
-                Directory(user=user, password=world.password(user.rstrip("$"))).set(
-                    f"<SID={self.sid(name)}>", "unicodePwd", f'"Passw0rd!{uuid.uuid4().hex}"'.encode("utf-16-le"))
-                yield f"{user} yes"
-            except ldb.LdbError as error:
-                if error.args[0] not in (ldb.ERR_INSUFFICIENT_ACCESS_RIGHTS, ldb.ERR_NO_SUCH_OBJECT):
-                    raise
-                yield f"{user} no"
-        self.delete(dn)
+        self.set(self.user(name), "nTSecurityDescriptor", ndr_pack(descriptor))
+        return name
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ USERS = {
         ("dave", {"givenName": "Dave", "sn": "Davis", "mail": "dave@corp.test"}),
         ("erin", {"mail": "erin@corp.test", "accountExpires": "116444736000000000"}),   # expired in 1970
         ("frank", {"mail": "frank@corp.test", "userAccountControl": str(0x10202)}),     # disabled
-        ("gina", {"mail": "gina@corp.test", "pwdLastSet": "0"}),                        # must change her password
+        ("gina", {"mail": "gina@corp.test", "userAccountControl": str(0x200), "pwdLastSet": "0"}),                        # must change her password
         ("nomail", {}),
         ("svc-ces", {}),
         ("svc-rc4", {}),
