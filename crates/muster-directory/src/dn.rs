@@ -75,6 +75,26 @@ fn push(octets: &mut Vec<u8>, c: char) {
     octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
+/// A value as it stands in a distinguished name (RFC 4514 2.4).
+#[must_use]
+pub fn escape(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    let mut out = String::with_capacity(value.len());
+    for (position, c) in value.chars().enumerate() {
+        match c {
+            ' ' if position == 0 || position == last => out.push_str("\\ "),
+            '#' if position == 0 => out.push_str("\\#"),
+            ',' | '+' | '"' | '\\' | '<' | '>' | ';' | '=' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_ascii_control() => out.push_str(&format!("\\{:02X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// The name as the subject of a certificate: the most significant part first (MS-WCCE 3.2.2.6.2.1.4.5.9).
 /// `None` if a part is of a kind or has a value that a subject here cannot have.
 #[must_use]
@@ -133,6 +153,14 @@ mod tests {
         );
         assert_eq!(domain("CN=a,DC=Corp,DC=test").as_deref(), Some("corp.test"));
         assert_eq!(common_name("CN=a\\2Cb,DC=x").as_deref(), Some("a,b"));
+    }
+
+    #[test]
+    fn escaped_value_is_read_back() {
+        for text in ["a", " a ", "#a", "a,b+c\"d\\e<f>g;h=i", "\u{fc} \n", "Corp CA #1", " "] {
+            let name = format!("CN={},DC=test", escape(text));
+            assert_eq!(common_name(&name).as_deref(), Some(text), "{name}");
+        }
     }
 
     #[test]
