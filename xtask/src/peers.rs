@@ -50,6 +50,9 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
+/// The Active Directory of the tests in `ad_*.rs`.
+pub(crate) const BED: &str = "tests/beds/ad/up.sh";
+
 /// Used if the first python3 of the path has no `venv`.
 const PYTHONS: &[&str] = &["python3", "/usr/bin/python3"];
 
@@ -82,6 +85,8 @@ pub(crate) fn provide() -> Peers {
     if python().is_none() {
         packages.push("python3-venv");
     }
+    let bed = missing_for_the_bed();
+    packages.extend(bed.iter().map(String::as_str));
     if !packages.is_empty()
         && is_root_on_debian()
         && let Err(error) = install(&packages)
@@ -97,6 +102,9 @@ pub(crate) fn provide() -> Peers {
             peers.environment.push((variable, program.name.into()));
         }
     }
+    if let Some(why) = bed_is_impossible() {
+        peers.missing.push(format!("Kerberos and Active Directory: {why}"));
+    }
     let mut made = |variable, purpose: &str, program: Result<PathBuf>| match program {
         Ok(program) => peers.environment.push((variable, program.into())),
         Err(error) => peers.missing.push(format!("{purpose}: {error:#}")),
@@ -108,6 +116,27 @@ pub(crate) fn provide() -> Peers {
     );
     made("MUSTER_PEER_ADCS_RS", "driving CES with wstep-rs and wcce-rs", adcs_rs());
     peers
+}
+
+/// The packages that the bed asks for and that are not there.
+fn missing_for_the_bed() -> Vec<String> {
+    let asked = Command::new("bash").arg(BED).arg("--check").current_dir(root()).output();
+    let said = asked.map(|answer| String::from_utf8_lossy(&answer.stdout).into_owned()).unwrap_or_default();
+    said.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Why the bed cannot be made on this machine, if so.
+pub(crate) fn bed_is_impossible() -> Option<String> {
+    let packages = missing_for_the_bed();
+    if !cfg!(target_os = "linux") {
+        return Some(format!("{BED} needs Linux"));
+    }
+    if !packages.is_empty() {
+        return Some(format!("{BED} needs Debian's packages {}", packages.join(" ")));
+    }
+    let namespaces = ["-Urnm", "-nm"];
+    let allowed = namespaces.iter().any(|own| succeeds(Command::new("unshare").args([own, "true"])));
+    (!allowed).then(|| format!("{BED} needs namespaces: `unshare -Urnm true` has to work"))
 }
 
 /// Whether C++ can be compiled, which the fuzz targets' engine needs.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -21,6 +22,9 @@ pub(crate) enum Extent {
 
 /// Integration tests with this prefix drive real peers.
 const PEER_PREFIX: &str = "peers_";
+
+/// Integration tests with this prefix run in the Active Directory of `tests/beds/ad`.
+const DIRECTORY_PREFIX: &str = "ad_";
 
 /// Workspaces of their own.
 const APART: &[&str] = &["fuzz/Cargo.toml", "tests/peers/adcs-rs/Cargo.toml"];
@@ -68,12 +72,14 @@ pub(crate) fn run(extent: Extent) -> Result<bool> {
         Ok(stream(&mut rustdoc)?.0)
     });
 
-    let (peer_tests, own_tests): (Vec<&str>, Vec<&str>) = metadata
+    let (peer_tests, others): (Vec<&str>, Vec<&str>) = metadata
         .members
         .iter()
         .flat_map(|member| &member.integration_tests)
         .map(String::as_str)
         .partition(|name| name.starts_with(PEER_PREFIX));
+    let (directory_tests, own_tests): (Vec<&str>, Vec<&str>) =
+        others.into_iter().partition(|name| name.starts_with(DIRECTORY_PREFIX));
     let runner = Runner::find();
     // Tests of the executable start the one in the target folder, which cargo does not build for other packages' tests.
     stages.run("executable", |_| Ok(stream(cargo().args(["build", "--workspace", "--bins"]))?.0));
@@ -96,6 +102,9 @@ pub(crate) fn run(extent: Extent) -> Result<bool> {
         });
         if !peer_tests.is_empty() {
             stages.run("real peers", |count| runner.run(&[], &peer_tests, &peers, count));
+        }
+        if !directory_tests.is_empty() {
+            stages.run("active directory", |count| runner.run_in_bed(&directory_tests, &peers, count));
         }
     }
 
@@ -131,18 +140,53 @@ impl Runner {
         peers: &Peers,
         count: &mut Count,
     ) -> Result<Verdict> {
-        let mut command = cargo();
-        match self {
-            Self::Nextest => command.args(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
-            Self::CargoTest => command.args(["test", "--no-fail-fast"]),
-        };
-        command.arg("--workspace").args(targets);
-        for name in integration_tests {
-            command.args(["--test", name]);
+        let mut arguments = self.arguments(targets, integration_tests);
+        arguments.push("--no-fail-fast");
+        if self == Self::Nextest {
+            arguments.push("--no-tests=pass");
         }
+        let mut command = cargo();
+        Self::stream(command.args(arguments), peers, count)
+    }
+
+    /// The same inside of a real Active Directory, which has no network: everything is compiled before it begins.
+    fn run_in_bed(self, integration_tests: &[&str], peers: &Peers, count: &mut Count) -> Result<Verdict> {
+        if peers::bed_is_impossible().is_some() {
+            // Each of them says that it is not run.
+            self.run(&[], integration_tests, peers, count)?;
+            return Ok(Verdict::NotRun);
+        }
+        let mut arguments = self.arguments(&[], integration_tests);
+        arguments.push("--no-run");
+        let (compiled, _) = stream(cargo().args(&arguments))?;
+        if compiled != Verdict::Ok {
+            return Ok(compiled);
+        }
+        arguments.pop();
+        let cargo = cargo();
+        let mut command = Command::new("bash");
+        command.args([peers::BED, "--forests", "target/beds/ad"]).arg(cargo.get_program()).arg("--offline");
+        command.args(arguments).arg("--no-fail-fast").current_dir(root());
+        Self::stream(&mut command, peers, count)
+    }
+
+    fn arguments<'a>(self, targets: &[&'a str], integration_tests: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = match self {
+            Self::Nextest => vec!["nextest", "run"],
+            Self::CargoTest => vec!["test"],
+        };
+        arguments.push("--workspace");
+        arguments.extend(targets);
+        for name in integration_tests {
+            arguments.extend(["--test", *name]);
+        }
+        arguments
+    }
+
+    fn stream(command: &mut Command, peers: &Peers, count: &mut Count) -> Result<Verdict> {
         command.envs(peers.environment.iter().map(|(name, value)| (name, value)));
         command.env("MUSTER_EXE", executable()).env("MUSTER_NOT_RUN", not_run_file());
-        let (verdict, output) = stream(&mut command)?;
+        let (verdict, output) = stream(command)?;
         count.add_output(&output);
         Ok(verdict)
     }
@@ -175,7 +219,9 @@ fn said_not_run() -> Result<Vec<String>> {
 
 fn say_what_was_not_run(extent: Extent, missing: &[String], not_run: &[String]) {
     if extent == Extent::Fast {
-        println!("\nNOT RUN, as asked: fuzz smoke, real peers (`cargo xtask test` runs them)");
+        println!(
+            "\nNOT RUN, as asked: fuzz smoke, real peers, Active Directory (`cargo xtask test` runs them)"
+        );
     }
     if missing.is_empty() && not_run.is_empty() {
         return;

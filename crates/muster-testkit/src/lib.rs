@@ -9,6 +9,7 @@
     reason = "used by tests alone, which stop at the first surprise"
 )]
 
+pub mod ad;
 pub mod bed;
 pub mod executable;
 pub mod https;
