@@ -8,14 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::DirectoryNames;
 
-/// The name of a local account, compared without regard to ASCII case: 1 to 64 of `a-z 0-9 . _ - @ $`.
+/// The name of an account, compared without regard to ASCII case.
+///
+/// A local account has 1 to 64 of `a-z 0-9 . _ - @ $ /`. An account of a directory has the domain before it, as in
+/// `corp.example\alice`, and `%` with two hexadecimal digits for each octet that those characters lack; so no name is
+/// both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountName(String);
 
 /// The text cannot name an account or a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a name: use 1 to 64 of the characters a-z, 0-9, '.', '_', '-', '@' and '$'")]
+#[error("'{0}' is not a name: use 1 to 64 of the characters a-z, 0-9, '.', '_', '-', '@', '$' and '/'")]
 pub struct NameError(String);
 
 impl AccountName {
@@ -23,6 +27,27 @@ impl AccountName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The account `sam` (its sAMAccountName) of a domain.
+    #[must_use]
+    pub fn of_directory(domain: &str, sam: &str) -> Self {
+        let mut name = domain.to_ascii_lowercase();
+        name.push('\\');
+        for octet in sam.to_lowercase().bytes() {
+            if is_plain(octet) {
+                name.push(char::from(octet));
+            } else {
+                name.push_str(&format!("%{octet:02x}"));
+            }
+        }
+        Self(name)
+    }
+
+    /// Whether it can be an account of the store, and not one of a directory.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        !self.0.contains('\\')
     }
 
     /// The name that stands for this service where a record needs an account: [`crate::policy::approve_own_service`].
@@ -35,13 +60,21 @@ impl FromStr for AccountName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-@$".contains(&b);
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        let plain = |part: &str, longest| (1..=longest).contains(&part.len()) && part.bytes().all(is_plain);
+        let valid = match text.split_once('\\') {
+            None => plain(text, 64),
+            Some((domain, account)) => plain(domain, 255) && plain(&account.replace('%', "-"), 255),
+        };
+        if valid {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err(NameError(text.chars().take(64).collect()))
         }
     }
+}
+
+fn is_plain(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"._-@$/".contains(&octet)
 }
 
 impl TryFrom<String> for AccountName {
@@ -202,15 +235,21 @@ pub enum Method {
     UsernamePassword,
     /// A certificate in the TLS handshake.
     ClientCertificate,
+    /// A Kerberos ticket in the HTTP header `Authorization: Negotiate`, bound to the TLS connection.
+    Kerberos,
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Self; 3] = [Self::UsernamePassword, Self::ClientCertificate, Self::Kerberos];
+
     /// A word for logs and audit records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UsernamePassword => "username_password",
             Self::ClientCertificate => "client_certificate",
+            Self::Kerberos => "kerberos",
         }
     }
 }
@@ -266,9 +305,18 @@ mod tests {
     #[test]
     fn account_names_fold_case_and_refuse_separators() {
         assert_eq!("Alice".parse::<AccountName>().map(String::from), Ok("alice".to_owned()));
-        for text in ["", "a b", "a\\b", "ä", "a\n", &"x".repeat(65)] {
+        for text in ["", "a b", "\\b", "a\\", "a\\b\\c", "ä", "a\n", "a%20", &"x".repeat(65)] {
             assert!(text.parse::<AccountName>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn accounts_of_a_directory_are_never_local_ones() {
+        let name = AccountName::of_directory("Corp.Example", "Jürgen Maß");
+        assert_eq!(name.as_str(), "corp.example\\j%c3%bcrgen%20ma%c3%9f");
+        assert_eq!(name.as_str().parse(), Ok(name.clone()));
+        assert!(!name.is_local());
+        assert!("alice@corp.example".parse::<AccountName>().unwrap().is_local());
     }
 
     #[test]

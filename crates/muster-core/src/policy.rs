@@ -397,7 +397,7 @@ fn check_renewal(
         Method::ClientCertificate if circumstances.tls_certificate != Some(old_certificate) => {
             return Err(Refusal::RenewalSigner);
         }
-        Method::ClientCertificate | Method::UsernamePassword => {}
+        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => {}
     }
     let known = circumstances.renewed.ok_or(Refusal::RenewalUnknown)?;
     if known.account != principal.name {

@@ -5,6 +5,7 @@
 //! forgot to authenticate would have nothing to handle.
 
 mod certificate;
+mod kerberos;
 mod password;
 mod throttle;
 mod trust;
@@ -17,12 +18,15 @@ use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{BadEnvelope, Envelope, Security};
 use muster_store::Store;
 
-use crate::accounts::Accounts;
-use crate::config::{ConfigError, Endpoint, Settings};
+use crate::accounts::{Accounts, Identities};
+use crate::config::{Endpoint, Settings};
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::http::Exchange;
+use crate::service::StartError;
 
 pub(crate) use certificate::serial_of;
+pub use kerberos::KerberosError;
+pub(crate) use kerberos::Ticket;
 pub use password::hash_password;
 pub(crate) use trust::LONGEST_CHAIN;
 
@@ -87,6 +91,7 @@ impl<'a> Authenticated<'a> {
 pub(crate) struct Authenticator {
     passwords: password::Passwords,
     certificates: certificate::Certificates,
+    tickets: kerberos::Tickets,
     clock: Arc<dyn Clock>,
 }
 
@@ -94,19 +99,41 @@ impl Authenticator {
     /// An authenticator over the accounts of a store.
     ///
     /// # Errors
-    /// [`ConfigError`] if a trusted CA or its revocation list cannot be read.
+    /// [`StartError::Config`] if a trusted CA or its revocation list cannot be read, [`StartError::Kerberos`] if tickets
+    /// cannot be accepted.
     pub(crate) fn new(
         store: Store,
         accounts: Arc<Accounts>,
         settings: &Settings,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, StartError> {
         let trusted = settings.client_trust.iter().map(trust::Trusted::load).collect::<Result<_, _>>()?;
         Ok(Self {
             passwords: password::Passwords::new(Arc::clone(&accounts), &settings.limits),
+            tickets: kerberos::Tickets::new(settings, Arc::new(Identities::new(Arc::clone(&accounts))))?,
             certificates: certificate::Certificates::new(store, accounts, trusted),
             clock,
         })
+    }
+
+    /// Verifies the ticket of an exchange, where the endpoint asks for one. It stands in the head of the message, so it
+    /// comes before anything in the body is looked at.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub(crate) async fn ticket(
+        &self,
+        endpoint: &Endpoint,
+        exchange: &Exchange,
+    ) -> Result<Option<Ticket>, ServiceError> {
+        match endpoint.method {
+            Method::UsernamePassword | Method::ClientCertificate => Ok(None),
+            Method::Kerberos => {
+                let ticket = self.tickets.verify(exchange).await?;
+                exchange.connection.mark_authenticated();
+                Ok(Some(ticket))
+            }
+        }
     }
 
     /// Authenticates a message by the method of its endpoint, and by no other.
@@ -118,6 +145,7 @@ impl Authenticator {
         &self,
         endpoint: &Endpoint,
         exchange: &Exchange,
+        ticket: Option<Ticket>,
         received: Received<'a>,
     ) -> Result<Authenticated<'a>, ServiceError> {
         let Envelope { action, security, body, .. } = received.0;
@@ -141,6 +169,7 @@ impl Authenticator {
                     exchange.connection.certificate.as_ref().ok_or(AuthError::CertificateMissing)?;
                 self.certificates.verify(certificate, &exchange.connection.chain, now).await?
             }
+            Method::Kerberos => ticket.ok_or(AuthError::NegotiateMissing)?.caller,
         };
         exchange.connection.mark_authenticated();
         Ok(Authenticated { caller, action, body })

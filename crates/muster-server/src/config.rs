@@ -44,6 +44,10 @@ pub struct Settings {
     pub publication: Publication,
     /// Other CAs whose certificates may authenticate.
     pub client_trust: Vec<ClientTrust>,
+    /// Realms whose tickets are accepted.
+    pub kerberos: Vec<KerberosRealm>,
+    /// Certificates of proxies to which tickets may be bound.
+    pub proxy_certificates: Vec<PathBuf>,
     /// Bounds.
     pub limits: file::Limits,
 }
@@ -143,6 +147,17 @@ pub struct ClientTrust {
     pub crl_file: PathBuf,
     /// The name that is the account's.
     pub name: file::ClientName,
+}
+
+/// A realm in which this service has an account.
+#[derive(Clone, Debug)]
+pub struct KerberosRealm {
+    /// Its name, in upper case.
+    pub name: String,
+    /// The keys of the account.
+    pub keytab: PathBuf,
+    /// `HTTP/host`, without the realm.
+    pub services: Vec<String>,
 }
 
 /// Plain HTTP for what relying parties fetch.

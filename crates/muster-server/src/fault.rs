@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use muster_core::request::RequestId;
 use muster_core::{Refusal, UnixTime};
+use muster_gss::Refused;
 use muster_proto::soap::{BadEnvelope, EnvelopeError, Fault, FaultKind, ResponseHeader};
 use muster_proto::wcce::{KeyWeakness, RequestError};
 use muster_proto::wstep::{CertificateEnrollmentWSDetail, Hresult, WstepError};
@@ -34,6 +35,9 @@ pub enum HttpError {
     /// The body took too long.
     #[error("The message did not arrive in time.")]
     TooSlow,
+    /// The header `Authorization` stands in it more than once.
+    #[error("The message has more than one Authorization header; send one.")]
+    AuthorizationTwice,
     /// The body ended early or was malformed.
     #[error("The message did not arrive whole.")]
     BrokenBody,
@@ -58,6 +62,18 @@ pub enum AuthError {
         "This address needs a client certificate in the TLS handshake; configure the client to send one."
     )]
     CertificateMissing,
+    /// No ticket in the header.
+    #[error(
+        "This address needs a Kerberos ticket (Authorization: Negotiate); configure the client to send one, and \
+         check that it has one for this host."
+    )]
+    NegotiateMissing,
+    /// The ticket was not accepted.
+    #[error("The Kerberos ticket was refused: {0}.")]
+    Ticket(#[from] Refused),
+    /// The ticket is good, and there is no account for whom it names.
+    #[error("There is no account here for {0}, or it is disabled; ask your administrator.")]
+    TicketAccount(String),
     /// Not one of ours, or of an account that is gone.
     #[error("This certificate was not issued by this service, or its account may not use it any more.")]
     CertificateUnknown,
@@ -81,11 +97,34 @@ impl AuthError {
             Self::BadCredentials => "BAD_CREDENTIALS",
             Self::Timestamp => "TIMESTAMP",
             Self::CertificateMissing => "CERT_MISSING",
+            Self::NegotiateMissing => "NEGOTIATE_MISSING",
+            Self::Ticket(refused) => ticket_code(refused),
+            Self::TicketAccount(_) => "TICKET_ACCOUNT",
             Self::CertificateUnknown => "CERT_UNKNOWN",
             Self::CertificatePurpose => "CERT_PURPOSE",
             Self::CertificateExpired(_) => "CERT_EXPIRED",
             Self::CertificateRevoked => "CERT_REVOKED",
         }
+    }
+}
+
+const fn ticket_code(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Ntlm => "NTLM_REFUSED",
+        Refused::TooLong(_)
+        | Refused::Malformed(_)
+        | Refused::OtherMechanism(_)
+        | Refused::AnotherLeg
+        | Refused::NotAnApReq => "TICKET_MALFORMED",
+        Refused::WeakEncryption(_) => "TICKET_WEAK",
+        Refused::WrongService(_) => "TICKET_SERVICE",
+        Refused::WrongKey { .. } => "TICKET_KEY",
+        Refused::Expired | Refused::NotYetValid | Refused::ClockSkew => "TICKET_TIME",
+        Refused::Replay => "TICKET_REPLAY",
+        Refused::NoChannelBinding | Refused::WrongChannelBinding => "CHANNEL_BINDING",
+        Refused::PacNotVerified | Refused::Pac(_) => "TICKET_PAC",
+        Refused::Library(_) => "TICKET_LIBRARY",
+        Refused::NoKey { .. } | Refused::ReplayCache(_) => "KERBEROS",
     }
 }
 
@@ -120,6 +159,9 @@ pub enum Unavailable {
     /// The CA key cannot be used.
     #[error("{0}")]
     Signer(String),
+    /// Keytab or replay cache cannot be used.
+    #[error("{0}")]
+    Kerberos(String),
 }
 
 /// Everything that can go wrong between a message and its answer.
@@ -213,6 +255,7 @@ impl ServiceError {
             Self::Unavailable(Unavailable::Busy | Unavailable::Changed) => "BUSY",
             Self::Unavailable(Unavailable::Store(_)) => "STORE",
             Self::Unavailable(Unavailable::Signer(_)) => "SIGNER",
+            Self::Unavailable(Unavailable::Kerberos(_)) => "KERBEROS",
             Self::Internal(_) => "INTERNAL",
         }
     }
@@ -228,7 +271,7 @@ impl ServiceError {
                     HttpError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                     HttpError::NotFound => StatusCode::NOT_FOUND,
                     HttpError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    HttpError::BrokenBody => StatusCode::BAD_REQUEST,
+                    HttpError::BrokenBody | HttpError::AuthorizationTwice => StatusCode::BAD_REQUEST,
                     HttpError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
                     HttpError::TooSlow => StatusCode::REQUEST_TIMEOUT,
                 };
@@ -250,10 +293,12 @@ impl ServiceError {
             Self::Policy(error) => fault(error.to_fault().kind),
             Self::Authentication(error) => match error {
                 AuthError::Timestamp => fault(FaultKind::InvalidSecurity),
+                AuthError::NegotiateMissing | AuthError::Ticket(_) => challenge(&sentence),
                 AuthError::PasswordMissing
                 | AuthError::BadCredentials
                 | AuthError::CertificateMissing
                 | AuthError::CertificateUnknown
+                | AuthError::TicketAccount(_)
                 | AuthError::CertificatePurpose
                 | AuthError::CertificateExpired(_)
                 | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
@@ -282,6 +327,13 @@ impl ServiceError {
             Self::Internal(_) => fault(FaultKind::InternalServiceFault),
         }
     }
+}
+
+/// Asks for a ticket. Never for anything else, and never with a token: one message authenticates, or does not.
+fn challenge(sentence: &str) -> Response<Full<Bytes>> {
+    let mut response = wire::text(StatusCode::UNAUTHORIZED, format!("{sentence}\n"));
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Negotiate"));
+    response
 }
 
 /// The message that an unreadable one carried, as far as it could be read.

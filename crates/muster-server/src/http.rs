@@ -27,6 +27,13 @@ use crate::deadline::WriteDeadline;
 use crate::doors::Doors;
 use crate::fault::HttpError;
 use crate::linger::Lingering;
+use crate::tls::{ServerCertificate, Shown};
+
+/// Most octets of the head of a request.
+const HEADERS: usize = 16 * 1024;
+/// The same where the head carries a Kerberos ticket: Windows makes tickets of up to 48,000 octets (MaxTokenSize), a
+/// third more in base64.
+const HEADERS_WITH_TICKET: usize = 80 * 1024;
 
 /// What is known of the connection that a message came on.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub(crate) struct Connection {
     pub certificate: Option<CertificateDer<'static>>,
     /// The certificates that came with it, at most [`crate::auth::LONGEST_CHAIN`].
     pub chain: Vec<CertificateDer<'static>>,
+    /// Our own certificate in the handshake; none if it was exchanged during the handshake.
+    pub shown: Option<Shown>,
     authenticated: AtomicBool,
     /// Something was answered before it was read to its end; see [`crate::linger`].
     unread: Arc<AtomicBool>,
@@ -63,6 +72,8 @@ pub(crate) struct Exchange {
     pub method: Method,
     /// The path as sent.
     pub path: String,
+    /// The header `Authorization`; a secret until it was verified.
+    pub authorization: Option<HeaderValue>,
     /// The body; empty for GET and HEAD.
     pub body: Bytes,
 }
@@ -134,15 +145,18 @@ impl Drop for AddressSlot {
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     limits: Limits,
+    header_bytes: usize,
+    certificate: Arc<ServerCertificate>,
     open: Arc<AtomicUsize>,
     addresses: Addresses,
 }
 
 impl Gate {
-    /// A gate with these bounds.
+    /// A gate with these bounds. Tickets of callers in many groups make long headers, so `tickets` need room.
     #[must_use]
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, open: Arc::default(), addresses: Addresses::default() }
+    pub(crate) fn new(limits: Limits, tickets: bool, certificate: Arc<ServerCertificate>) -> Self {
+        let header_bytes = if tickets { HEADERS_WITH_TICKET } else { HEADERS };
+        Self { limits, header_bytes, certificate, open: Arc::default(), addresses: Addresses::default() }
     }
 }
 
@@ -201,6 +215,7 @@ pub(crate) async fn serve_tls<H: Handler>(
             let _guard = guard;
             let _ = stream.set_nodelay(true);
             let deadline = Duration::from_secs(gate.limits.handshake_seconds);
+            let shown = gate.certificate.shown();
             let handshake = tokio::select! {
                 handshake = tokio::time::timeout(deadline, doors.accept(stream)) => handshake,
                 () = stopped(&mut stop) => return,
@@ -216,19 +231,21 @@ pub(crate) async fn serve_tls<H: Handler>(
             let mut chain = tls.get_ref().1.peer_certificates().unwrap_or_default().iter().cloned();
             let certificate = chain.next().map(CertificateDer::into_owned);
             let chain: Vec<_> = chain.take(LONGEST_CHAIN).map(CertificateDer::into_owned).collect();
+            let shown = Some(shown).filter(|before| *before == gate.certificate.shown());
             let unread = Arc::new(AtomicBool::new(false));
             let connection = Arc::new(Connection {
                 listener: listener.to_owned(),
                 peer,
                 certificate,
                 chain,
+                shown,
                 authenticated: AtomicBool::new(false),
                 unread: Arc::clone(&unread),
                 slot,
             });
             let longest = Duration::from_secs(gate.limits.write_seconds);
             let io = TokioIo::new(Lingering::new(WriteDeadline::new(tls, longest), unread));
-            serve_connection(io, connection, &gate.limits, handler, stop).await;
+            serve_connection(io, connection, &gate, handler, stop).await;
         });
     }
     drop(socket);
@@ -238,10 +255,11 @@ pub(crate) async fn serve_tls<H: Handler>(
 async fn serve_connection<H: Handler>(
     io: TokioIo<Lingering<WriteDeadline<tokio_rustls::server::TlsStream<TcpStream>>>>,
     connection: Arc<Connection>,
-    limits: &Limits,
+    gate: &Gate,
     handler: Arc<H>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let limits = &gate.limits;
     let service = service_fn(|request: Request<Incoming>| {
         let (connection, handler) = (Arc::clone(&connection), Arc::clone(&handler));
         async move {
@@ -263,7 +281,7 @@ async fn serve_connection<H: Handler>(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits.header_seconds))
-        .max_buf_size(16 * 1024)
+        .max_buf_size(gate.header_bytes)
         .max_headers(64)
         .auto_date_header(false)
         .half_close(false);
@@ -290,8 +308,16 @@ async fn read(
     // One message, one length: hyper refuses two that differ, and where there is a transfer coding as well it heeds the
     // coding alone and closes the connection after the answer (RFC 9112 6.3).
     let path = head.uri.path().to_owned();
-    let exchange =
-        |body| Exchange { connection: Arc::clone(connection), method: head.method.clone(), path, body };
+    let mut authorizations = headers.get_all(header::AUTHORIZATION).iter().cloned();
+    let authorization = authorizations.next().map(|mut value| {
+        value.set_sensitive(true);
+        value
+    });
+    if authorizations.next().is_some() {
+        return Err(HttpError::AuthorizationTwice);
+    }
+    let connection = Arc::clone(connection);
+    let exchange = |body| Exchange { connection, method: head.method.clone(), path, authorization, body };
     match head.method {
         Method::GET | Method::HEAD => return Ok(exchange(Bytes::new())),
         Method::POST => {}

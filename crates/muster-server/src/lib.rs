@@ -61,7 +61,7 @@ pub async fn publish_now(
     }
 }
 
-pub use auth::hash_password;
+pub use auth::{KerberosError, hash_password};
 pub use clock::SystemClock;
 pub use config::Settings;
 pub use service::Node;

@@ -69,7 +69,8 @@ impl Refusals {
         event.template.clone_from(&record.template);
         event.object = object(record, error, omitted);
         event.outcome = match error {
-            ServiceError::Internal(_) | ServiceError::Unavailable(Unavailable::Signer(_)) => {
+            ServiceError::Internal(_)
+            | ServiceError::Unavailable(Unavailable::Signer(_) | Unavailable::Kerberos(_)) => {
                 AuditOutcome::Failed(error.code().to_owned())
             }
             ServiceError::Http(_)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Method as HttpMethod, Response, StatusCode};
+use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
 use muster_ca::{Addresses, Authority, Passphrase};
 use muster_core::{Clock, UnixTime};
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accounts::Accounts;
-use crate::auth::{Authenticator, Received};
+use crate::auth::{Authenticator, KerberosError, Received};
 use crate::catalog::Catalog;
 use crate::config::{Endpoint, Listener, Service, Settings, TlsSettings};
 use crate::doors::{Door, Doors};
@@ -99,6 +99,9 @@ pub enum StartError {
     /// A trusted CA.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    /// Kerberos.
+    #[error(transparent)]
+    Kerberos(#[from] KerberosError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -270,7 +273,8 @@ impl Node {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut addresses = HashMap::new();
-        let gate = Gate::new(settings.limits.clone());
+        let certificate_shown = Arc::clone(&state.certificate);
+        let gate = Gate::new(settings.limits.clone(), !settings.kerberos.is_empty(), certificate_shown);
         let closed = tls::closed_config()?;
         for (address, listeners) in sockets(&settings) {
             let names: Vec<String> = listeners.iter().map(|l| format!("listener.{}", l.name)).collect();
@@ -416,25 +420,34 @@ impl Handler for State {
             Err((connection, error)) => {
                 let (record, error) = (Record::begin(connection.peer, ""), error.into());
                 self.refusals.record(&self.enrollment.store, &record, &error, self.clock.now()).await;
-                return finish(&record, Err(error), &ResponseHeader::default());
+                return finish(&record, Err(error), Relation::default());
             }
         };
         let mut record = Record::begin(exchange.connection.peer, &exchange.path);
-        let mut header = ResponseHeader::default();
-        let answer = self.dispatch(&exchange, &mut record, &mut header).await;
+        let mut relation = Relation::default();
+        let answer = self.dispatch(&exchange, &mut record, &mut relation).await;
         if let Err(error) = &answer {
             self.refusals.record(&self.enrollment.store, &record, error, self.clock.now()).await;
         }
-        finish(&record, answer, &header)
+        finish(&record, answer, relation)
     }
+}
+
+/// What ties an answer to its message.
+#[derive(Default)]
+struct Relation {
+    header: ResponseHeader,
+    /// For a caller with a ticket, whatever else the answer is.
+    negotiate: Option<HeaderValue>,
 }
 
 fn finish(
     record: &Record,
     answer: Result<Response<Full<Bytes>>, ServiceError>,
-    header: &ResponseHeader,
+    relation: Relation,
 ) -> Response<Full<Bytes>> {
-    match answer {
+    let Relation { header, negotiate } = relation;
+    let mut response = match answer {
         Ok(response) => {
             record.end(response.status().as_u16(), "ok", None);
             response
@@ -443,11 +456,15 @@ fn finish(
             let (code, detail) = (error.code(), error.detail());
             let detail = detail.or_else(|| Some(error.to_string()));
             let from_error = fault::message_id(&error).map(|id| ResponseHeader::relating_to(Some(id)));
-            let response = error.reply(from_error.as_ref().unwrap_or(header), &record.reference);
+            let response = error.reply(from_error.as_ref().unwrap_or(&header), &record.reference);
             record.end(response.status().as_u16(), code, detail.as_deref());
             response
         }
+    };
+    if let Some(token) = negotiate {
+        response.headers_mut().insert(http::header::WWW_AUTHENTICATE, token);
     }
+    response
 }
 
 impl State {
@@ -456,7 +473,7 @@ impl State {
         &self,
         exchange: &Exchange,
         record: &mut Record,
-        header: &mut ResponseHeader,
+        relation: &mut Relation,
     ) -> Result<Response<Full<Bytes>>, ServiceError> {
         let endpoint = self.route(exchange)?;
         if exchange.method != HttpMethod::POST {
@@ -467,20 +484,29 @@ impl State {
                 "This is a certificate enrollment service; it takes SOAP 1.2.\n",
             ));
         }
+        let ticket = self.authenticator.ticket(endpoint, exchange).await?;
+        if let Some(ticket) = &ticket {
+            relation.negotiate.clone_from(&ticket.reply);
+            if exchange.body.is_empty() {
+                // Some clients send the message itself only once they know that their ticket is good.
+                record.operation = "probe";
+                return Ok(wire::text(StatusCode::OK, "The ticket is good.\n"));
+            }
+        }
         let received = Received::parse(&exchange.body, &self.xml_limits)?;
-        *header = ResponseHeader::relating_to(received.message_id());
+        relation.header = ResponseHeader::relating_to(received.message_id());
         check_destination(received.to(), endpoint)?;
         record.seen = self.enrollment.store.generations().await.ok();
-        let message = self.authenticator.authenticate(endpoint, exchange, received).await?;
+        let message = self.authenticator.authenticate(endpoint, exchange, ticket, received).await?;
         record.authenticated(message.caller());
         let body = match endpoint.service {
             Service::Policy => {
                 record.operation = "get_policies";
                 let now = self.clock.now();
-                self.policy.answer(&message, &self.enrollment.catalog, header, now).await?
+                self.policy.answer(&message, &self.enrollment.catalog, &relation.header, now).await?
             }
             Service::Enrollment => {
-                wstep::answer(&self.enrollment, endpoint, &message, header, record).await?
+                wstep::answer(&self.enrollment, endpoint, &message, &relation.header, record).await?
             }
         };
         Ok(wire::soap(StatusCode::OK, body))

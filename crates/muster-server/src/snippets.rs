@@ -22,7 +22,7 @@ pub struct Subject<'a> {
 fn password_policy(settings: &Settings) -> Option<&Endpoint> {
     settings.policy_endpoints.iter().map(|e| &**e).find(|e| match e.method {
         Method::UsernamePassword => true,
-        Method::ClientCertificate => false,
+        Method::ClientCertificate | Method::Kerberos => false,
     })
 }
 

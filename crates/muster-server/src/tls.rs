@@ -59,6 +59,32 @@ impl ServerCertificate {
     }
 }
 
+/// The certificate that a handshake showed.
+#[derive(Clone, Debug)]
+pub struct Shown(Arc<CertifiedKey>);
+
+impl Shown {
+    /// The leaf, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.0.cert.first()
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl ServerCertificate {
+    /// What a handshake that begins and ends now shows.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown(self.0.load_full())
+    }
+}
+
 impl ResolvesServerCert for ServerCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())

@@ -124,6 +124,7 @@ const fn client_authentication(method: Method) -> ClientAuthentication {
     match method {
         Method::UsernamePassword => ClientAuthentication::USERNAME_PASSWORD,
         Method::ClientCertificate => ClientAuthentication::CERTIFICATE,
+        Method::Kerberos => ClientAuthentication::KERBEROS,
     }
 }
 

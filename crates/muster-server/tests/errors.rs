@@ -5,6 +5,7 @@ use http_body_util::BodyExt;
 use muster_core::directory::HostNameDoubt;
 use muster_core::request::RequestId;
 use muster_core::{Refusal, UnixTime};
+use muster_gss::{EncryptionType, PacError, Refused, Status};
 use muster_proto::soap::{BadEnvelope, EnvelopeError, ResponseHeader};
 use muster_proto::wcce::{KeyWeakness, RequestError};
 use muster_proto::wstep::{Hresult, WstepError};
@@ -59,6 +60,7 @@ fn all() -> Vec<ServiceError> {
         HttpError::TooLarge(64 * 1024).into(),
         HttpError::TooSlow.into(),
         HttpError::BrokenBody.into(),
+        HttpError::AuthorizationTwice.into(),
         ServiceError::Envelope(BadEnvelope { error: EnvelopeError::EmptyBody, message_id: None }),
         ServiceError::Envelope(BadEnvelope { error: EnvelopeError::PasswordDigest, message_id: None }),
         ServiceError::Envelope(BadEnvelope { error: EnvelopeError::VersionMismatch, message_id: None }),
@@ -69,6 +71,8 @@ fn all() -> Vec<ServiceError> {
         AuthError::BadCredentials.into(),
         AuthError::Timestamp.into(),
         AuthError::CertificateMissing.into(),
+        AuthError::NegotiateMissing.into(),
+        AuthError::TicketAccount("alice@CORP.EXAMPLE".to_owned()).into(),
         AuthError::CertificateUnknown.into(),
         AuthError::CertificatePurpose.into(),
         AuthError::CertificateExpired(DAY).into(),
@@ -82,8 +86,34 @@ fn all() -> Vec<ServiceError> {
         Unavailable::Busy.into(),
         Unavailable::Store("the disk is full".to_owned()).into(),
         Unavailable::Signer("the key is gone".to_owned()).into(),
+        Unavailable::Kerberos("the keytab has no key".to_owned()).into(),
         ServiceError::Internal("a fault of ours".to_owned()),
     ];
+    let tickets = [
+        Refused::Ntlm,
+        Refused::TooLong(70_000),
+        Refused::Malformed("it is not base64".to_owned()),
+        Refused::OtherMechanism("1.3.6.1.5.2.5".to_owned()),
+        Refused::AnotherLeg,
+        Refused::NotAnApReq,
+        Refused::WeakEncryption(EncryptionType(23)),
+        Refused::WrongService("HOST/pki.corp.example@CORP.EXAMPLE".to_owned()),
+        Refused::WrongKey {
+            service: "HTTP/pki.corp.example".to_owned(),
+            kvno: "3".to_owned(),
+            etype: EncryptionType(18),
+        },
+        Refused::Expired,
+        Refused::NotYetValid,
+        Refused::ClockSkew,
+        Refused::Replay,
+        Refused::NoChannelBinding,
+        Refused::WrongChannelBinding,
+        Refused::PacNotVerified,
+        Refused::Pac(PacError::NoLogonInfo),
+        Refused::Library(Status { major: 0xd_0000, minor: 7, message: "something else".to_owned() }),
+    ];
+    all.extend(tickets.map(|refused| AuthError::Ticket(refused).into()));
     all.extend(refusals.map(|refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None }));
     all
 }

@@ -37,6 +37,9 @@ pub struct File {
     /// Other CAs whose certificates may authenticate, beside the embedded one.
     #[serde(default)]
     pub client_trust: Vec<ClientTrust>,
+    /// Kerberos realms whose tickets are accepted, by name.
+    #[serde(default)]
+    pub kerberos: BTreeMap<String, Kerberos>,
     /// Bounds on what callers may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -94,6 +97,10 @@ pub struct Tls {
     /// Names for a certificate from the embedded CA, renewed by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// PEM files with the certificates of proxies that end TLS before this service: Kerberos tickets may be bound to
+    /// them as well. Whoever has the key of such a proxy can pass on the tickets of its clients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_certificates: Vec<PathBuf>,
 }
 
 /// `[listener.NAME]`
@@ -129,7 +136,7 @@ pub struct Publication {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyEndpoint {
-    /// `username_password` or `client_certificate`.
+    /// `username_password`, `client_certificate` or `kerberos`.
     pub authentication: Method,
     /// Name of the listener.
     pub listener: String,
@@ -142,7 +149,7 @@ pub struct PolicyEndpoint {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentEndpoint {
-    /// `username_password` or `client_certificate`.
+    /// `username_password`, `client_certificate` or `kerberos`.
     pub authentication: Method,
     /// Name of the listener.
     pub listener: String,
@@ -166,7 +173,7 @@ pub struct EnrollmentEndpoint {
 pub struct Advertise {
     /// The whole URL.
     pub uri: String,
-    /// `username_password` or `client_certificate`.
+    /// `username_password`, `client_certificate` or `kerberos`.
     pub authentication: Method,
     /// Lower is preferred.
     #[serde(default = "defaults::priority")]
@@ -196,6 +203,17 @@ pub enum ClientName {
     DnsName,
     /// rfc822Name.
     Email,
+}
+
+/// `[kerberos."REALM"]`, such as `[kerberos."CORP.EXAMPLE"]`: the realm that this service has an account in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kerberos {
+    /// File with the keys of the service's account, AES alone, readable by the service alone; read again for each
+    /// ticket, so that keys can be added while it runs.
+    pub keytab: PathBuf,
+    /// Names of this service in tickets, such as `HTTP/pki.corp.example`: one for each host name that clients use.
+    pub services: Vec<String>,
 }
 
 /// `[limits]`

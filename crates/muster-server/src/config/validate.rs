@@ -9,8 +9,8 @@ use muster_core::Method;
 use muster_core::names::is_host_name;
 
 use super::{
-    Advertised, CaSettings, ClientTrust, Endpoint, Listener, Publication, Service, Settings, TlsSettings,
-    file,
+    Advertised, CaSettings, ClientTrust, Endpoint, KerberosRealm, Listener, Publication, Service, Settings,
+    TlsSettings, file,
 };
 
 /// A broken rule.
@@ -94,6 +94,7 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
             renewal_only: other.renewal_only,
         });
     }
+    let kerberos = kerberos(tree, base, policy_endpoints.iter().chain(&enrollment_endpoints))?;
     let publication_url = tree.publication.url.trim_end_matches('/');
     if !publication_url.starts_with("http://") || publication_url.len() <= "http://".len() {
         return fault(
@@ -126,9 +127,55 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
                 name: trust.name,
             })
             .collect(),
+        kerberos,
+        proxy_certificates: tree.tls.proxy_certificates.iter().map(|file| base.join(file)).collect(),
         limits: tree.limits.clone(),
         data_dir,
     })
+}
+
+/// The realms, and whether there is one for the endpoints that need one.
+fn kerberos<'e>(
+    tree: &file::File,
+    base: &Path,
+    mut endpoints: impl Iterator<Item = &'e Arc<Endpoint>>,
+) -> Result<Vec<KerberosRealm>, Fault> {
+    let mut realms = Vec::new();
+    for (name, written) in &tree.kerberos {
+        let key = format!("kerberos.\"{name}\"");
+        let is_realm = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b".-_".contains(&b));
+        if !is_realm {
+            return fault(
+                key,
+                format!("'{name}' is not the name of a realm: write it in upper case, as in CORP.EXAMPLE"),
+            );
+        }
+        if written.services.is_empty() {
+            return fault(format!("{key}.services"), "needs a name such as HTTP/pki.corp.example");
+        }
+        for service in &written.services {
+            let host = service.strip_prefix("HTTP/");
+            if !host.is_some_and(|host| host == "localhost" || is_host_name(host, false)) {
+                return fault(
+                    format!("{key}.services"),
+                    format!("'{service}' must be HTTP/ and a host name in lower case, without the realm"),
+                );
+            }
+        }
+        realms.push(KerberosRealm {
+            name: name.clone(),
+            keytab: base.join(&written.keytab),
+            services: written.services.clone(),
+        });
+    }
+    if realms.is_empty() && endpoints.any(|endpoint| endpoint.method == Method::Kerberos) {
+        return fault(
+            "kerberos",
+            "an endpoint has authentication = \"kerberos\"; add [kerberos.\"YOUR.REALM\"] with keytab and services",
+        );
+    }
+    Ok(realms)
 }
 
 fn tls(tree: &file::File, base: &Path) -> Result<TlsSettings, Fault> {
@@ -215,6 +262,7 @@ const fn iis_word(method: Method) -> &'static str {
     match method {
         Method::UsernamePassword => "UsernamePassword",
         Method::ClientCertificate => "Certificate",
+        Method::Kerberos => "Kerberos",
     }
 }
 
@@ -235,13 +283,11 @@ fn listener_for<'l>(
                 "client_certificate needs a listener that asks for one: set listener.{name}.client_certificate = true, or use another"
             ),
         ),
-        Method::UsernamePassword if asks => fault(
+        Method::UsernamePassword | Method::Kerberos if asks => fault(
             format!("{key}.listener"),
-            format!(
-                "listener.{name} asks for client certificates; username_password needs a listener of its own"
-            ),
+            format!("listener.{name} asks for client certificates; {} needs another one", method.as_str()),
         ),
-        Method::ClientCertificate | Method::UsernamePassword => Ok(listener),
+        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => Ok(listener),
     }
 }
 

@@ -239,7 +239,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
 }
 
 fn read_method(word: &str) -> Result<Method, StoreError> {
-    [Method::UsernamePassword, Method::ClientCertificate]
+    Method::ALL
         .into_iter()
         .find(|method| method.as_str() == word)
         .ok_or_else(|| StoreError::unreadable("authentication method"))

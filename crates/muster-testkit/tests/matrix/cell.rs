@@ -121,6 +121,7 @@ pub(crate) fn expected(operation: Operation, method: Method, condition: Conditio
                 "CERT_MISSING",
                 "This address needs a client certificate in the TLS handshake; configure the client to send one.",
             ),
+            Method::Kerberos => Expected::Nothing,
         },
         Condition::WrongCredentials | Condition::DisabledAccount => match method {
             Method::UsernamePassword => authentication(
@@ -131,6 +132,7 @@ pub(crate) fn expected(operation: Operation, method: Method, condition: Conditio
                 "CERT_UNKNOWN",
                 "This certificate was not issued by this service, or its account may not use it any more.",
             ),
+            Method::Kerberos => Expected::Nothing,
         },
         Condition::MalformedEnvelope => Expected::Fault {
             codes: "s:Sender",
@@ -175,7 +177,7 @@ pub(crate) fn expected(operation: Operation, method: Method, condition: Conditio
                 "RENEW_SIGNER",
                 "The certificate of the connection is not the one that signed the renewal; use the same for both.",
             ),
-            (GetPolicies | Issue | KeyExchangeToken, _) => Expected::Nothing,
+            (Renewal, Method::Kerberos) | (GetPolicies | Issue | KeyExchangeToken, _) => Expected::Nothing,
         },
         Condition::StoreDown => UNAVAILABLE,
         // What need not be written is answered.
@@ -341,7 +343,7 @@ impl World {
         }
         let endpoint = self.endpoint(operation, method, condition);
         let sign_in = match (method, condition) {
-            (Method::ClientCertificate, _) | (_, Condition::Anonymous) => SignIn::None,
+            (Method::ClientCertificate | Method::Kerberos, _) | (_, Condition::Anonymous) => SignIn::None,
             (_, Condition::WrongCredentials) => SignIn::Password("bob", "wrong"),
             (_, Condition::DisabledAccount) => SignIn::Password("dave", PASSWORD),
             (_, Condition::NoPermission) if operation == Operation::GetPolicies => {
@@ -350,7 +352,7 @@ impl World {
             (Method::UsernamePassword, _) => SignIn::Password("alice", PASSWORD),
         };
         let identity = match (method, condition) {
-            (Method::UsernamePassword, _) | (_, Condition::Anonymous) => None,
+            (Method::UsernamePassword | Method::Kerberos, _) | (_, Condition::Anonymous) => None,
             (_, Condition::WrongCredentials) => Some(self.look_alike()),
             (_, Condition::DisabledAccount) => Some(self.dave.clone()),
             (_, Condition::NoPermission) if operation == Operation::GetPolicies => Some(self.nobody.clone()),

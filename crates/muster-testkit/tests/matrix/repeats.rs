@@ -135,7 +135,7 @@ async fn foreign_request_is_an_unknown_one() {
         let endpoint = server.endpoint(Service::Enrollment, method);
         let (sign_in, identity) = match method {
             Method::UsernamePassword => (SignIn::Password("alice", PASSWORD), None),
-            Method::ClientCertificate => (SignIn::None, Some(&alice)),
+            Method::ClientCertificate | Method::Kerberos => (SignIn::None, Some(&alice)),
         };
         let messages = server.messages(endpoint, sign_in);
         let ask = async |id: &str| {

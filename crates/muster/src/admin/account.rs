@@ -53,6 +53,7 @@ pub(crate) enum Account {
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// Its name.
+    #[arg(value_parser = local_name)]
     name: AccountName,
     /// Person or machine.
     #[arg(long, value_enum, default_value_t = Kind::User)]
@@ -61,6 +62,16 @@ pub(crate) struct Add {
     names: Names,
     #[command(flatten)]
     password: PasswordSource,
+}
+
+/// The name of an account that the store may hold; those with a domain belong to a directory.
+fn local_name(text: &str) -> Result<AccountName, String> {
+    let name: AccountName = text.parse().map_err(|e: muster_core::identity::NameError| e.to_string())?;
+    if name.is_local() {
+        Ok(name)
+    } else {
+        Err(format!("'{text}' is the name of an account of a directory, which is kept there"))
+    }
 }
 
 #[derive(Debug, Args)]
