@@ -299,12 +299,13 @@ impl Node {
         tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
         tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
         let (fail, failed) = watch::channel(false);
-        tasks.spawn(watch_store(state.enrollment.store.clone(), fail, stop.subscribe()));
+        tasks.spawn(watch_store(state.enrollment.store.clone(), fail, stop.clone()));
         Ok(Self { addresses, publication, stop, failed, tasks })
     }
 
-    /// Waits until the store has stopped for good, which only a new start mends; until then every request is answered
-    /// with 503. The process should end, so that whoever watches over it starts it again.
+    /// Waits until the store has stopped for good, which only a new start mends. By then the node takes no connections
+    /// any more, and answers what was on its way with 503. The process should end, so that whoever watches over it
+    /// starts it again.
     pub async fn failed(&self) {
         wire::stopped(&mut self.failed.clone()).await;
     }
@@ -341,15 +342,18 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
     Ok((socket, bound))
 }
 
-/// Looks every second whether the store still works; looking costs next to nothing.
-async fn watch_store(store: Store, failed: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+/// Looks every second whether the store still works; looking costs next to nothing. Without it the doors are closed: a
+/// connection that is refused makes clients and balancers go on to the next node, whatever they think of a 503.
+async fn watch_store(store: Store, failed: watch::Sender<bool>, stop: watch::Sender<bool>) {
+    let mut stopping = stop.subscribe();
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = wire::stopped(&mut stop) => return,
+            () = wire::stopped(&mut stopping) => return,
         }
         if let Err(error @ StoreError::Stopped) = store.generations().await {
-            tracing::error!(%error, "nothing can be issued any more");
+            tracing::error!(%error, "nothing can be issued any more; no more connections are taken");
+            let _ = stop.send(true);
             let _ = failed.send(true);
             return;
         }

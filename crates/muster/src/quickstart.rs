@@ -109,7 +109,7 @@ pub(crate) async fn run(arguments: Quickstart, output: Output) -> Outcome {
     }
     if !arguments.once {
         output.note("serving; Ctrl-C ends it, 'muster quickstart' or 'muster serve' starts it again");
-        serve::wait_for_signal().await;
+        return serve::until_the_end(node).await;
     }
     serve::end(node).await;
     Ok(())

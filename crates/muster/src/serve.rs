@@ -57,13 +57,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
             start_log(arguments.log)?;
             let settings = arguments.file.load()?;
             let node = start(settings).await?;
-            let outcome = tokio::select! {
-                () = wait_for_signal() => Ok(()),
-                () = node.failed() => Err(Failure::new("the store has stopped after an internal fault")
-                    .hint("start the service again; the log says what happened before")),
-            };
-            end(node).await;
-            outcome
+            until_the_end(node).await
         }
         Command::CheckConfig(file) => check(&file, output),
         Command::ConfigReference => output.line(muster_server::config::reference().trim_end()),
@@ -173,8 +167,19 @@ pub(crate) async fn start(settings: Settings) -> Outcome<Node> {
     Ok(node)
 }
 
+/// Serves until a signal, or until the store has stopped for good.
+pub(crate) async fn until_the_end(node: Node) -> Outcome {
+    let outcome = tokio::select! {
+        () = wait_for_signal() => Ok(()),
+        () = node.failed() => Err(Failure::new("the store has stopped after an internal fault")
+            .hint("start the service again; the log says what happened before")),
+    };
+    end(node).await;
+    outcome
+}
+
 /// SIGTERM or SIGINT.
-pub(crate) async fn wait_for_signal() {
+async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
