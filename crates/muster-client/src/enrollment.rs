@@ -380,14 +380,16 @@ impl Enrollment {
     }
 
     fn take(&mut self, answer: Answer<Outcome>) -> Result<Progress, EnrollmentError> {
-        let endpoint = self.target().and_then(Target::candidate).map(|candidate| candidate.endpoint);
-        let (Some(endpoint), Some(ca), Some(key)) =
-            (endpoint, self.target().and_then(Target::ca), self.key())
+        let candidate = self.target().and_then(Target::candidate);
+        let (Some(Candidate { endpoint, authentication, .. }), Some(ca), Some(key)) =
+            (candidate, self.target().and_then(Target::ca), self.key())
         else {
             return Err(self.damaged());
         };
         match answer {
-            Answer::Fault(fault) => Err(ServiceError::Refused { endpoint, fault: Box::new(fault) }.into()),
+            Answer::Fault(fault) => {
+                Err(ServiceError::Refused { endpoint, authentication, fault: Box::new(fault) }.into())
+            }
             Answer::Response(Outcome::Pending(pending)) => {
                 self.status = Status::Pending;
                 self.message = pending.disposition_message.text;

@@ -119,8 +119,8 @@ pub async fn fetch(
     let response = match answer {
         Answer::Response(response) => response,
         Answer::Fault(fault) => {
-            let endpoint = candidate.endpoint.clone();
-            return Err(ServiceError::Refused { endpoint, fault: Box::new(fault) });
+            let Candidate { endpoint, authentication, .. } = candidate.clone();
+            return Err(ServiceError::Refused { endpoint, authentication, fault: Box::new(fault) });
         }
     };
     let hours =

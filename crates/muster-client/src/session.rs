@@ -110,6 +110,8 @@ pub enum ServiceError {
     Refused {
         /// Which.
         endpoint: Endpoint,
+        /// What it takes as evidence of who asks.
+        authentication: ClientAuthentication,
         /// Its fault.
         fault: Box<Fault>,
     },
@@ -131,7 +133,7 @@ impl ServiceError {
         let last =
             |attempts: &[Attempt]| attempts.last().map_or("", |attempt| attempt.failure.hint()).to_owned();
         match self {
-            Self::Refused { fault, .. } => fault_hint(fault).to_owned(),
+            Self::Refused { fault, authentication, .. } => fault_hint(fault, *authentication).to_owned(),
             Self::Unreachable(attempts) => last(attempts),
             Self::OutcomeUnknown(_) => {
                 "continue with --resume, which sends the very same request again, or look at the service".to_owned()
@@ -185,11 +187,18 @@ pub fn describe(fault: &Fault) -> String {
     }
 }
 
-const fn fault_hint(fault: &Fault) -> &'static str {
+fn fault_hint(fault: &Fault, authentication: ClientAuthentication) -> &'static str {
     match &fault.kind {
-        FaultKind::FailedAuthentication => {
-            "check user name and password; repeated failures may lock the account"
-        }
+        FaultKind::FailedAuthentication => match authentication {
+            ClientAuthentication::USERNAME_PASSWORD => {
+                "check user name and password; repeated failures may lock the account"
+            }
+            ClientAuthentication::CERTIFICATE => {
+                "check the client certificate: whether this service issued it, its end, and its revocation; \
+                 with a password, enroll for a new one"
+            }
+            _ => "check how this client signs in, and that the endpoint takes it",
+        },
         FaultKind::InvalidSecurity => {
             "check the clock of this machine, and that the endpoint takes this kind of credential"
         }

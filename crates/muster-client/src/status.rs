@@ -59,7 +59,8 @@ pub async fn request_status(
         .map_err(unreachable)?;
     match answer {
         Answer::Fault(fault) => {
-            Err(ServiceError::Refused { endpoint: endpoint.clone(), fault: Box::new(fault) }.into())
+            Err(ServiceError::Refused { endpoint: endpoint.clone(), authentication, fault: Box::new(fault) }
+                .into())
         }
         Answer::Response(RequestSecurityTokenResponse::Pending(pending)) => {
             Ok(RequestStatus::Pending { message: pending.disposition_message.text })

@@ -15,6 +15,7 @@ pub mod fault;
 mod http;
 mod linger;
 mod own_certificate;
+mod private;
 pub mod publish;
 mod record;
 mod refusals;

@@ -210,6 +210,10 @@ impl Node {
         options: Options,
     ) -> Result<Self, StartError> {
         let settings = Arc::new(settings);
+        if let Some(mode) = crate::private::open_to_all(&settings.data_dir) {
+            let folder = settings.data_dir.display();
+            tracing::warn!("others can get into the folder {folder} (mode {mode:o}): run chmod 700 on it");
+        }
         let authority = Arc::new(open_authority(&settings, &*clock)?);
         let pending_per_account = settings.limits.waiting_requests_per_account;
         let options = Options { create: false, pending_per_account, ..options };

@@ -13,6 +13,7 @@ use muster_store::{Instance, Options, PasswordHash, Store};
 
 use crate::auth::hash_password;
 use crate::own_certificate::write_private;
+use crate::private;
 
 /// What the installation is to be.
 #[derive(Clone, Debug)]
@@ -65,8 +66,8 @@ pub async fn create(plan: &Plan, clock: &dyn Clock) -> Result<PathBuf, SetupErro
     let config_path = plan.directory.join(CONFIG_FILE);
     let config = config_text(plan)?;
     let secrets = plan.directory.join("secrets");
-    private_directory(&plan.directory).map_err(|e| file(&plan.directory, e))?;
-    private_directory(&secrets).map_err(|e| file(&secrets, e))?;
+    private::folder(&plan.directory).map_err(SetupError::File)?;
+    private::folder(&secrets).map_err(SetupError::File)?;
 
     let passphrase_file = secrets.join("ca.passphrase");
     let passphrase = if passphrase_file.exists() {
@@ -139,14 +140,6 @@ pub async fn first_account(
 /// Whoever sits at this machine.
 fn actor() -> Actor {
     Actor::Officer("setup".to_owned())
-}
-
-fn private_directory(path: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 /// What identifies an installation: a random policy identifier, and a root for template identifiers below the arc in

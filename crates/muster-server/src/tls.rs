@@ -31,6 +31,14 @@ pub enum TlsError {
         /// The reader's reason.
         problem: String,
     },
+    /// Everybody on the machine can read the key.
+    #[error("others can read the private key {} (mode {mode:o}): run chmod o-rwx on it", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// Certificate and key do not fit together or use an algorithm that TLS does not.
     #[error("certificate and key cannot be used for TLS: {0}")]
     Unusable(#[from] rustls::Error),
@@ -119,6 +127,9 @@ fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
         .map_err(|e| pem(certificate, e))?;
     if chain.is_empty() {
         return Err(pem(certificate, rustls_pki_types::pem::Error::NoItemsFound));
+    }
+    if let Some(mode) = crate::private::open_to_all(key) {
+        return Err(TlsError::Open { path: key.to_owned(), mode });
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| pem(key, e))?;
     Ok(CertifiedKey::from_der(chain, private, &provider())?)

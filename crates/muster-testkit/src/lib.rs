@@ -17,7 +17,7 @@ pub mod kdc;
 pub mod log;
 pub mod messages;
 pub mod peers;
-mod ports;
+pub mod ports;
 pub mod requests;
 pub mod server;
 pub mod site;

@@ -9,7 +9,11 @@ const FIRST: u16 = 18_000;
 
 /// The first of three free ports on loopback, one after the other. Another process can take them until they are
 /// used, which is why every process begins its search elsewhere.
-pub(crate) fn three() -> u16 {
+///
+/// # Panics
+/// If there are none.
+#[must_use]
+pub fn three() -> u16 {
     static TURN: AtomicU16 = AtomicU16::new(0);
     let groups = (EPHEMERAL - FIRST) / 3;
     let start = u16::try_from(std::process::id() % u32::from(groups)).unwrap_or(0);

@@ -73,8 +73,9 @@ async fn run(command: Command, output: Output) -> ExitCode {
         Command::Admin(command) => admin::run(command, output).await,
         Command::Client(command) => return client::run(*command, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "muster", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "muster", &mut script);
+            output.line(String::from_utf8_lossy(&script).trim_end())
         }
     };
     match outcome {

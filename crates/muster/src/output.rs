@@ -79,9 +79,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// One line of a result.
+    /// One line of a result. A reader that has seen enough (`| head`) is no failure.
     pub(crate) fn line(self, text: impl Display) -> Outcome {
-        writeln!(std::io::stdout().lock(), "{text}").map_err(Failure::from)
+        match writeln!(std::io::stdout().lock(), "{text}") {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// A result in either form.
@@ -118,3 +121,21 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 }
+
+/// Tells if others can read a file with a secret, and how to end that.
+#[cfg(unix)]
+pub(crate) fn warn_if_readable(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    // A file that cannot be looked at cannot be read either, and that is told then.
+    if std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0) {
+        let file = file.display();
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "warning: others can read {file}; protect it with: chmod 600 {file}"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn warn_if_readable(_: &std::path::Path) {}

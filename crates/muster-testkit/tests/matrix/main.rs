@@ -9,6 +9,7 @@ mod cell;
 mod config;
 mod credentials;
 mod faults;
+mod files;
 mod kill;
 mod limits;
 mod refusals;

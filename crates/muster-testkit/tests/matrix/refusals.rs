@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use muster_core::Method;
-use muster_store::StoreError;
 use muster_server::config::Service;
+use muster_store::StoreError;
 use muster_testkit::https::post;
 use muster_testkit::server::{Fault, PASSWORD, path};
 use muster_testkit::{Key, SignIn, TestServer, log};
@@ -38,7 +38,8 @@ impl Goldens {
                     world.server.fault.set(None);
                     world.server.start_again().await.unwrap();
                     world.server.fault.set(Some(Fault::Panic));
-                    let _ = world.check(Operation::Issue, Method::UsernamePassword, Condition::DiskFull).await;
+                    let _ =
+                        world.check(Operation::Issue, Method::UsernamePassword, Condition::DiskFull).await;
                     if tokio::net::TcpStream::connect(world.server.address("password")).await.is_ok() {
                         break;
                     }

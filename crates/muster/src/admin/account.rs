@@ -287,6 +287,7 @@ impl PasswordSource {
     fn hash(&self) -> Outcome<PasswordHash> {
         let password = match &self.password_file {
             Some(path) => {
+                crate::output::warn_if_readable(path);
                 let text = std::fs::read_to_string(path)
                     .map_err(|e| Failure::new(format_args!("cannot read {}: {e}", path.display())))?;
                 text.lines().next().unwrap_or_default().to_owned()

@@ -158,7 +158,7 @@ impl From<ServiceError> for ClientFailure {
             ServiceError::NoEndpoint => Kind::Failed,
         };
         let mut failure = Self::new(kind, &error, error.hint());
-        if let ServiceError::Refused { endpoint, fault } = &error {
+        if let ServiceError::Refused { endpoint, fault, .. } = &error {
             failure.0.endpoint = Some(endpoint.to_string());
             if let FaultKind::Enrollment(detail) = &fault.kind {
                 failure.0.hresult = detail.error_code.map(|code| code.to_string());

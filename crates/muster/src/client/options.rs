@@ -94,7 +94,10 @@ impl Connection {
     /// Makes everything that a conversation needs. `own` is shown where no other client certificate is given.
     pub(crate) fn open(&self, own: Option<ClientIdentity>) -> Result<Context, ClientFailure> {
         let identity = match (&self.client_cert, &self.client_key) {
-            (Some(certificate), Some(key)) => Some(ClientIdentity::from_files(certificate, key)?),
+            (Some(certificate), Some(key)) => {
+                crate::output::warn_if_readable(key);
+                Some(ClientIdentity::from_files(certificate, key)?)
+            }
             (_, _) => own,
         };
         let certificate = identity.as_ref().map(ClientIdentity::name);
@@ -156,7 +159,7 @@ pub(crate) fn first_line(file: &Path) -> Result<String, ClientFailure> {
         })?;
         content
     } else {
-        warn_if_readable(file);
+        crate::output::warn_if_readable(file);
         files::read(file, MAX_PASSWORD)?
     };
     let text = String::from_utf8(content).map_err(|_| {
@@ -171,25 +174,6 @@ pub(crate) fn first_line(file: &Path) -> Result<String, ClientFailure> {
     }
     Ok(line.to_owned())
 }
-
-/// Tells if others can read a file with a secret.
-#[cfg(unix)]
-fn warn_if_readable(file: &Path) {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    // A file that cannot be looked at cannot be read either, and that is told then.
-    if std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0) {
-        let _ = writeln!(
-            std::io::stderr().lock(),
-            "warning: others can read {}; protect it with: chmod 600",
-            file.display()
-        );
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_readable(_: &Path) {}
 
 /// Asks for a secret on the terminal.
 pub(crate) fn ask(prompt: &str, twice: bool, otherwise: &str) -> Result<String, ClientFailure> {

@@ -80,6 +80,7 @@ pub(crate) async fn run(arguments: Renew, output: Output) -> Result<ExitCode, Cl
             "give the certificate to renew",
         )
     })?;
+    crate::output::warn_if_readable(&old_key_file);
     let old_key = PrivateKey::from_file(&old_key_file)?;
     if !old.has_key(old_key.public()) {
         return Err(ClientFailure::failed(
