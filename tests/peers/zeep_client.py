@@ -1,6 +1,6 @@
 """A client of both services that knows them from WSDL and schema alone (zeep), and takes nothing that breaks them.
 
-    zeep_client.py CEP-URL CES-URL CA.pem [CERTIFICATE.pem KEY.pem]
+    zeep_client.py [--negotiate] CEP-URL CES-URL CA.pem [CERTIFICATE.pem KEY.pem]
 
 reads a JSON object from each line of standard input and answers each with one on standard output:
 
@@ -9,7 +9,8 @@ reads a JSON object from each line of standard input and answers each with one o
     {"do": "query", "user": …, "password": …, "id": text}
     {"do": "key-exchange", "user": …, "password": …}
 
-Without "user" there is no UsernameToken. An answer that breaks the schema, or a header that is missing, is {"broken": why}.
+Without "user" there is no UsernameToken. With --negotiate there is the Kerberos ticket of KRB5CCNAME, with the channel
+binding, by requests-gssapi; its refusals are {"status": number, "text": …}. An answer that breaks the schema, or a header that is missing, is {"broken": why}.
 """
 import base64
 import datetime
@@ -61,12 +62,15 @@ def schema(name):
 
 
 class Services:
-    def __init__(self, cep, ces, ca, certificate=None, key=None):
+    def __init__(self, cep, ces, ca, certificate=None, key=None, negotiate=False):
         session = requests.Session()
         session.verify = ca
         session.trust_env = False
         if certificate:
             session.cert = (certificate, key)
+        if negotiate:
+            from requests_gssapi import HTTPSPNEGOAuth, OPTIONAL
+            session.auth = HTTPSPNEGOAuth(channel_bindings="tls-server-end-point", mutual_authentication=OPTIONAL)
         self.urls = {"xcep.wsdl": cep, "wstep.wsdl": ces}
         self.schemas = {"xcep.wsdl": schema("xcep.xsd"), "wstep.wsdl": schema("wst.xsd")}
         self.detail = schema("wstep.xsd")
@@ -239,10 +243,16 @@ class Services:
             return self.enrollment(call, credentials)
         except zeep.exceptions.Fault as fault:
             return self.fault(fault)
+        except zeep.exceptions.TransportError as error:
+            if self.session.auth is None:
+                raise
+            return {"status": error.status_code, "text": error.content.decode()}
 
 
 def main():
-    services = Services(*sys.argv[1:])
+    arguments = sys.argv[1:]
+    negotiate = arguments[:1] == ["--negotiate"]
+    services = Services(*arguments[negotiate:], negotiate=negotiate)
     for line in sys.stdin:
         try:
             answer = services.answer(json.loads(line))

@@ -85,6 +85,9 @@ pub(crate) fn provide() -> Peers {
     if python().is_none() {
         packages.push("python3-venv");
     }
+    if !has_python_gssapi() {
+        packages.extend(["python3-gssapi", "python3-venv"]);
+    }
     let bed = missing_for_the_bed();
     packages.extend(bed.iter().map(String::as_str));
     if !packages.is_empty()
@@ -112,7 +115,14 @@ pub(crate) fn provide() -> Peers {
     made(
         "MUSTER_PEER_PYTHON",
         "driving both services with zeep, judging with pkilint",
-        virtual_environment(),
+        python()
+            .context("no Python with `venv` (Debian's package python3-venv)")
+            .and_then(|python| virtual_environment(&[python, "-m", "venv"], "venv", "requirements.txt")),
+    );
+    made(
+        "MUSTER_PEER_KERBEROS_PYTHON",
+        "driving both services with requests-gssapi, attacking them with impacket",
+        kerberos_environment(),
     );
     made("MUSTER_PEER_ADCS_RS", "driving CES with wstep-rs and wcce-rs", adcs_rs());
     peers
@@ -186,24 +196,37 @@ fn python() -> Option<&'static str> {
         .find(|python| succeeds(Command::new(python).args(["-c", "import venv, ensurepip"])))
 }
 
-/// Makes or finds the virtual environment; the answer is its Python.
-fn virtual_environment() -> Result<PathBuf> {
+/// Debian's Python with its python-gssapi, which needs no compiler.
+const DEBIAN_PYTHON: &str = "/usr/bin/python3";
+
+fn has_python_gssapi() -> bool {
+    succeeds(Command::new(DEBIAN_PYTHON).args(["-c", "import gssapi, venv, ensurepip"]))
+}
+
+fn kerberos_environment() -> Result<PathBuf> {
+    anyhow::ensure!(has_python_gssapi(), "needs Debian's packages python3-gssapi and python3-venv");
+    let make = [DEBIAN_PYTHON, "-m", "venv", "--system-site-packages"];
+    virtual_environment(&make, "kerberos", "requirements-kerberos.txt")
+}
+
+/// Makes or finds the virtual environment `name` with what a file of `tests/peers` requires; the answer is its Python.
+fn virtual_environment(make: &[&str], name: &str, required: &str) -> Result<PathBuf> {
     let folder = root().join("target/peers");
-    let (environment, stamp) = (folder.join("venv"), folder.join("installed.txt"));
+    let (environment, stamp) = (folder.join(name), folder.join(format!("installed-{name}.txt")));
     let interpreter = environment.join("bin/python");
-    let requirements = root().join("tests/peers/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).context("tests/peers/requirements.txt")?;
+    let requirements = root().join("tests/peers").join(required);
+    let wanted = fs::read_to_string(&requirements).with_context(|| format!("tests/peers/{required}"))?;
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted)
         && succeeds(Command::new(&interpreter).arg("--version"))
     {
         return Ok(interpreter);
     }
-    let python = python().context("no Python with `venv` (Debian's package python3-venv)")?;
-    println!("installing tests/peers/requirements.txt into target/peers/venv");
+    println!("installing tests/peers/{required} into target/peers/{name}");
     remove(&environment)?;
     fs::create_dir_all(&folder)?;
-    let made = Command::new(python).args(["-m", "venv"]).arg(&environment).status()?;
-    anyhow::ensure!(made.success(), "`{python} -m venv` failed");
+    let [python, options @ ..] = make else { anyhow::bail!("no command") };
+    let made = Command::new(python).args(options).arg(&environment).status()?;
+    anyhow::ensure!(made.success(), "`{}` failed", make.join(" "));
     let (verdict, _) = stream(
         Command::new(&interpreter)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
@@ -212,7 +235,7 @@ fn virtual_environment() -> Result<PathBuf> {
     if verdict != Verdict::Ok {
         // With half an environment tests would fail that are better not run.
         remove(&environment)?;
-        anyhow::bail!("pip could not install tests/peers/requirements.txt (no network?)");
+        anyhow::bail!("pip could not install tests/peers/{required} (no network?)");
     }
     fs::write(&stamp, wanted)?;
     Ok(interpreter)

@@ -327,6 +327,10 @@ impl Service {
         let principal = Principal::parse(&text)
             .ok_or_else(|| Refused::Malformed("the client's name has no realm".to_owned()))?;
         let pac = match accepted.client.attribute("urn:mspac:").map_err(Refused::Library)? {
+            // The ticket has one, whose signature is not that of our key: the library keeps it back.
+            None if accepted.client.lists("urn:mspac:").map_err(Refused::Library)? => {
+                return Err(Refused::PacNotVerified);
+            }
             None => None,
             Some(pac) if pac.authenticated => match Pac::parse(&pac.value) {
                 // MIT's KDC adds one that carries signatures alone, where its database knows nothing to say.

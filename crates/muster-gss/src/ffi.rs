@@ -171,6 +171,43 @@ impl Name {
         Ok(String::from_utf8_lossy(text.slice()).into_owned())
     }
 
+    /// Whether the name lists an attribute. The library lists a PAC that it could not verify, but does not hand it out.
+    pub(crate) fn lists(&self, attribute: &str) -> Result<bool, Status> {
+        let (mut minor, mut is_mechanism_name) = (0, 0);
+        let (mut mechanism, mut attributes) = (ptr::null(), ptr::null_mut());
+        // SAFETY: the name is live and all pointers are to live values of the right types.
+        let major = unsafe {
+            (self.api.gss_inquire_name)(
+                &mut minor,
+                self.handle,
+                &mut is_mechanism_name,
+                &mut mechanism,
+                &mut attributes,
+            )
+        };
+        checked(self.api, major, minor)?;
+        if attributes.is_null() {
+            return Ok(false);
+        }
+        // SAFETY: the library made it, and it is ours until it is released.
+        let set = unsafe { &*attributes };
+        let buffers: &[BufferDesc] = if set.elements.is_null() {
+            &[]
+        } else {
+            // SAFETY: so many buffers, of the same set.
+            unsafe { std::slice::from_raw_parts(set.elements, set.count) }
+        };
+        let found = buffers.iter().any(|one| {
+            // SAFETY: so many octets, of the same set.
+            !one.value.is_null()
+                && attribute.as_bytes()
+                    == unsafe { std::slice::from_raw_parts(one.value.cast::<u8>(), one.length) }
+        });
+        // SAFETY: the set and what was borrowed from it are not used again.
+        unsafe { (self.api.gss_release_buffer_set)(&mut minor, &mut attributes) };
+        Ok(found)
+    }
+
     /// The first value of an attribute; `None` if the name has none.
     pub(crate) fn attribute(&self, attribute: &str) -> Result<Option<Attribute>, Status> {
         let (mut minor, mut authenticated, mut complete, mut more) = (0, 0, 0, -1);

@@ -59,6 +59,13 @@ pub(crate) struct ChannelBindingsDesc {
     pub(crate) application_data: BufferDesc,
 }
 
+/// `gss_buffer_set_desc`.
+#[repr(C)]
+pub(crate) struct BufferSetDesc {
+    pub(crate) count: usize,
+    pub(crate) elements: *const BufferDesc,
+}
+
 /// `gss_key_value_element_desc`.
 #[repr(C)]
 pub(crate) struct KeyValueDesc {
@@ -114,6 +121,14 @@ functions! {
         display_value: *mut BufferDesc,
         more: *mut c_int,
     );
+    gss_inquire_name(
+        minor: *mut u32,
+        name: Handle,
+        is_mechanism_name: *mut c_int,
+        mechanism: *mut *const OidDesc,
+        attributes: *mut *mut BufferSetDesc,
+    );
+    gss_release_buffer_set(minor: *mut u32, buffers: *mut *mut BufferSetDesc);
     gss_release_buffer(minor: *mut u32, buffer: *mut BufferDesc);
     gss_display_status(
         minor: *mut u32,

@@ -10,6 +10,7 @@
 )]
 
 pub mod ad;
+pub mod ad_site;
 pub mod bed;
 pub mod executable;
 pub mod https;

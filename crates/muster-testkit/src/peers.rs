@@ -18,6 +18,8 @@ pub enum Peer {
     Curl,
     /// The command `openssl`.
     OpenSsl,
+    /// A Python with python-gssapi and the packages of `tests/peers/requirements-kerberos.txt`.
+    KerberosPython,
     /// A Python with the packages of `tests/peers/requirements.txt`.
     Python,
 }
@@ -38,6 +40,10 @@ impl Peer {
             Self::AdcsRs => ("MUSTER_PEER_ADCS_RS", built(), "wstep-rs and wcce-rs"),
             Self::Curl => ("MUSTER_PEER_CURL", PathBuf::from("curl"), "curl"),
             Self::OpenSsl => ("MUSTER_PEER_OPENSSL", PathBuf::from("openssl"), "openssl"),
+            Self::KerberosPython => {
+                let python = root().join("target/peers/kerberos/bin/python");
+                ("MUSTER_PEER_KERBEROS_PYTHON", python, "Python with tests/peers/requirements-kerberos.txt")
+            }
             Self::Python => {
                 let python = root().join("target/peers/venv/bin/python");
                 ("MUSTER_PEER_PYTHON", python, "Python with tests/peers/requirements.txt")
