@@ -14,10 +14,12 @@
 //! [`Random`]. It prints nothing.
 
 pub mod answer;
+pub mod autoenroll;
 pub mod certificate;
 pub mod enrollment;
 pub mod failover;
 pub mod files;
+pub mod group_policy;
 pub mod key;
 pub mod pkcs12;
 pub mod policy;

@@ -45,6 +45,19 @@ pub enum Freshness {
     Stale,
 }
 
+impl Freshness {
+    /// For output that programs read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::NotChanged => "not_changed",
+            Self::Cached => "cached",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// Windows' default where a server does not say.
 const DEFAULT_UPDATE_HOURS: u32 = 8;
 /// Longest time between updates, one week: more is taken for a mistake.
@@ -65,15 +78,28 @@ pub async fn fetch(
     cache: Option<&Cache>,
     refresh: bool,
 ) -> Result<Policy, ServiceError> {
-    let now = session.clock.now();
-    let candidates = servers.iter().map(|endpoint| Candidate {
+    let candidate = |endpoint: &Endpoint| Candidate {
         endpoint: endpoint.clone(),
         authentication: session.credentials.for_url(endpoint),
         priority: None,
         renewal_only: false,
-    });
+    };
+    fetch_from(session, servers.iter().map(candidate), cache, refresh).await
+}
+
+/// The same from servers whose authentication and preference are known, as group policy tells them.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_from(
+    session: Session<'_>,
+    servers: impl IntoIterator<Item = Candidate>,
+    cache: Option<&Cache>,
+    refresh: bool,
+) -> Result<Policy, ServiceError> {
+    let now = session.clock.now();
     // Policy servers may well be asked without credentials.
-    let mut candidates = order(candidates, |a| session.credentials.usable(a), true, session.random);
+    let mut candidates = order(servers, |a| session.credentials.usable(a), true, session.random);
     if candidates.is_empty() {
         return Err(ServiceError::NoEndpoint);
     }

@@ -17,6 +17,7 @@ pub mod https;
 pub mod kdc;
 pub mod log;
 pub mod messages;
+pub mod one_way;
 pub mod peers;
 pub mod ports;
 pub mod requests;

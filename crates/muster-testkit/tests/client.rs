@@ -7,14 +7,13 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use muster_server::SystemClock;
+use muster_testkit::one_way;
 use muster_testkit::peers::{self, muster};
 use muster_testkit::site::{PASSWORD, SigningAlgorithm, Site};
 use serde_json::Value;
@@ -374,68 +373,13 @@ fn kept_policy_serves_while_the_policy_server_is_down() {
     assert_eq!(policy().expect(0).json()["freshness"], "cached");
 }
 
-/// Stands before the server and, while told so, lets requests through and no answers back.
-fn one_way(listen: u16, server: u16, mute: Arc<AtomicBool>) {
-    /// More than a client's handshake, less than handshake and request.
-    const HANDSHAKE: usize = 3_400;
-
-    let listener = TcpListener::bind(("127.0.0.1", listen)).unwrap();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
-                continue;
-            };
-            let sent = Arc::new(AtomicUsize::new(0));
-            let pump = |mut from: TcpStream,
-                        mut to: TcpStream,
-                        count: Option<Arc<AtomicUsize>>,
-                        mute,
-                        sent: Arc<AtomicUsize>| {
-                std::thread::spawn(move || {
-                    let mute: Arc<AtomicBool> = mute;
-                    let mut buffer = [0; 16_384];
-                    while let Ok(read @ 1..) = from.read(&mut buffer) {
-                        match &count {
-                            Some(count) => {
-                                count.fetch_add(read, Ordering::SeqCst);
-                            }
-                            None if mute.load(Ordering::SeqCst)
-                                && sent.load(Ordering::SeqCst) > HANDSHAKE =>
-                            {
-                                continue;
-                            }
-                            None => {}
-                        }
-                        if to.write_all(&buffer[..read]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Both);
-                })
-            };
-            let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            pump(client, server, Some(Arc::clone(&sent)), Arc::clone(&mute), Arc::clone(&sent));
-            pump(server_too, client_too, None, Arc::clone(&mute), sent);
-        }
-    });
-}
-
 /// The answer is lost; the very same request, sent again, gets the certificate that was issued the first time.
 #[test]
 fn lost_answer_leads_to_one_certificate() {
     let mut site = Site::make(SigningAlgorithm::P256, &SystemClock);
-    // The server moves aside and keeps its URL, at which the listener above stands.
-    let behind = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = site.installed("muster.toml");
-    let front = format!("127.0.0.1:{}\"", site.port());
-    let moved =
-        std::fs::read_to_string(&config).unwrap().replacen(&front, &format!("127.0.0.1:{behind}\""), 1);
-    std::fs::write(&config, moved).unwrap();
-    site.serve();
+    let mute = one_way::in_front_of(&mut site);
     site.usual_accounts();
     private(&site.path("password"));
-    let mute = Arc::new(AtomicBool::new(false));
-    one_way(site.port(), behind, Arc::clone(&mute));
 
     let (out, cep, ca) = (text(site.path("a.pem")), site.cep(), text(site.ca()));
     let (password, cache) = (text(site.path("password")), text(site.path("cache")));

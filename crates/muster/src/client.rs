@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use crate::output::Output;
 
+mod autoenroll;
+mod config;
 mod enroll;
 mod failure;
 mod options;
@@ -15,6 +17,7 @@ mod policy;
 mod renew;
 mod report;
 mod run;
+mod servers;
 mod status;
 
 #[cfg(feature = "server")]
@@ -23,20 +26,23 @@ pub(crate) use enroll::{First, enroll_first};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Show which templates a policy server offers to you.
-    Policy(policy::Policy),
+    Policy(Box<policy::Policy>),
     /// Make a key and get a certificate for it.
     Enroll(Box<enroll::Enroll>),
     /// Renew a certificate with its own key as proof.
     Renew(Box<renew::Renew>),
+    /// Keep a folder of certificates as the policies want it: enroll, renew, fetch; made for timers.
+    Autoenroll(Box<autoenroll::Autoenroll>),
     /// Ask what became of a request that was pending.
     Status(status::Status),
 }
 
 pub(crate) async fn run(command: Command, output: Output) -> ExitCode {
     let ending = match command {
-        Command::Policy(arguments) => policy::run(arguments, output).await,
+        Command::Policy(arguments) => policy::run(*arguments, output).await,
         Command::Enroll(arguments) => enroll::run(*arguments, output).await,
         Command::Renew(arguments) => renew::run(*arguments, output).await,
+        Command::Autoenroll(arguments) => autoenroll::run(*arguments, output).await,
         Command::Status(arguments) => status::run(arguments, output).await,
     };
     match ending {

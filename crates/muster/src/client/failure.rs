@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use muster_client::enrollment::EnrollmentError;
 use muster_client::files::FileError;
+use muster_client::group_policy::GroupPolicyError;
 use muster_client::key::PrivateKeyError;
 use muster_client::pkcs12::Pkcs12Error;
 use muster_client::policy::TemplateError;
@@ -36,7 +37,7 @@ pub(crate) enum Kind {
 pub(crate) const PENDING: u8 = 4;
 
 impl Kind {
-    const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
@@ -105,7 +106,18 @@ impl ClientFailure {
         self
     }
 
-    fn lines(&self) -> String {
+    /// What the exit code says.
+    pub(crate) const fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// All that is known, without the hint.
+    pub(crate) fn lines(&self) -> String {
         let mut text = self.0.error.clone();
         if let Some(endpoint) = &self.0.endpoint {
             text.push_str(&format!("\n  at {endpoint}"));
@@ -201,7 +213,7 @@ macro_rules! local {
     };
 }
 
-local!(FileError, PrivateKeyError, TemplateError, TlsError);
+local!(FileError, GroupPolicyError, PrivateKeyError, TemplateError, TlsError);
 
 impl From<NameError> for ClientFailure {
     fn from(error: NameError) -> Self {

@@ -93,6 +93,23 @@ const MAX_PASSWORD: u64 = 4096;
 impl Connection {
     /// Makes everything that a conversation needs. `own` is shown where no other client certificate is given.
     pub(crate) fn open(&self, own: Option<ClientIdentity>) -> Result<Context, ClientFailure> {
+        self.open_as(own, self.username()?)
+    }
+
+    /// User name and password, which may have to be asked for.
+    pub(crate) fn username(&self) -> Result<Option<UsernameToken>, ClientFailure> {
+        let token = |name: &String| {
+            Ok(UsernameToken { username: name.clone(), password: self.password(name)? })
+        };
+        self.user.as_ref().map(token).transpose()
+    }
+
+    /// The same with a password that was read before.
+    pub(crate) fn open_as(
+        &self,
+        own: Option<ClientIdentity>,
+        username: Option<UsernameToken>,
+    ) -> Result<Context, ClientFailure> {
         let identity = match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => {
                 crate::output::warn_if_readable(key);
@@ -103,10 +120,6 @@ impl Connection {
         let certificate = identity.as_ref().map(ClientIdentity::name);
         let trust = Trust { files: self.ca_file.clone(), only: self.ca_only, ..Trust::default() };
         let config = client_config(&trust, identity)?;
-        let username = match &self.user {
-            Some(name) => Some(UsernameToken { username: name.clone(), password: self.password(name)? }),
-            None => None,
-        };
         let timeouts = Timeouts {
             connect: Duration::from_secs(self.connect_timeout),
             request: Duration::from_secs(self.timeout),

@@ -2,22 +2,32 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-use muster_client::policy::{self, Freshness, Template};
+use clap::{Args, Subcommand};
+use muster_client::policy::{self, Template};
 use serde::Serialize;
 
 use super::enroll::remark;
 use super::failure::ClientFailure;
 use super::options::{Connection, PolicySource, parse_urls};
 use super::report::Steps;
+use super::servers::Servers;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub(crate) struct Policy {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     #[command(flatten)]
     source: PolicySource,
     #[command(flatten)]
     connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the policy servers that group policy names on this machine.
+    Servers(Servers),
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +72,10 @@ struct EndpointReport {
 }
 
 pub(crate) async fn run(arguments: Policy, output: Output) -> Result<ExitCode, ClientFailure> {
-    let Policy { source, connection } = arguments;
+    let Policy { verb, source, connection } = arguments;
+    if let Some(Verb::Servers(servers)) = verb {
+        return super::servers::run(&servers, output);
+    }
     let endpoints = parse_urls(&source.policy_url)?;
     let context = connection.open(None)?;
     let policy = {
@@ -77,12 +90,7 @@ pub(crate) async fn run(arguments: Policy, output: Output) -> Result<ExitCode, C
         policy_id: policy.answer.response.policy_id.clone(),
         friendly_name: policy.answer.response.policy_friendly_name.clone(),
         source: policy.source.to_string(),
-        freshness: match policy.freshness {
-            Freshness::Fetched => "fetched",
-            Freshness::NotChanged => "not_changed",
-            Freshness::Cached => "cached",
-            Freshness::Stale => "stale",
-        },
+        freshness: policy.freshness.name(),
         last_update: policy.last_update.to_string(),
         next_update: policy.next_update.to_string(),
         templates: policy.templates().map(template).collect(),

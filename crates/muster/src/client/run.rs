@@ -44,6 +44,11 @@ pub(crate) struct Bundle {
 }
 
 impl Following {
+    /// One question, nothing else.
+    pub(crate) const fn nothing() -> Self {
+        Self { wait: 0, retry_unknown: false, pkcs12: None, pkcs12_password_file: None, force: false }
+    }
+
     pub(crate) const fn existing(&self) -> Existing {
         if self.force { Existing::Replace } else { Existing::Keep }
     }
@@ -130,6 +135,8 @@ pub(crate) async fn run(
     }
     match progress {
         Ok(Progress::Issued(issued)) => {
+            // Should this end here, the certificate can be asked for by its number.
+            enrollment.save(state, &context.random)?;
             finish(enrollment, &issued, context, bundle)?;
             remove(state);
             Ok(Ending::Issued(issued))
