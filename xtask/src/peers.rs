@@ -42,6 +42,13 @@ const PROGRAMS: &[Program] = &[
         variable: Some("MUSTER_PEER_CURL"),
     },
     Program {
+        name: "certmonger",
+        probe: &["-v"],
+        package: "certmonger",
+        purpose: "enrolling and renewing with certmonger by way of our helper",
+        variable: Some("MUSTER_PEER_CERTMONGER"),
+    },
+    Program {
         name: "c++",
         probe: &["--version"],
         package: "g++",

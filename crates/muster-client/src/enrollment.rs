@@ -236,17 +236,24 @@ impl Enrollment {
     /// # Errors
     /// [`EnrollmentError::File`] or [`EnrollmentError::State`].
     pub fn load(file: &Path) -> Result<Self, EnrollmentError> {
-        let state = |what: String| EnrollmentError::State { file: file.to_owned(), what };
         let content = files::read(file, MAX_FILE)?;
-        let read: Self = serde_json::from_slice(&content).map_err(|error| state(error.to_string()))?;
+        Self::parse(&content).map_err(|what| EnrollmentError::State { file: file.to_owned(), what })
+    }
+
+    /// Reads what a state file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(content: &[u8]) -> Result<Self, String> {
+        let read: Self = serde_json::from_slice(content).map_err(|error| error.to_string())?;
         if read.version != VERSION {
-            return Err(state(format!("version {} is not known", read.version)));
+            return Err(format!("version {} is not known", read.version));
         }
         // Everything that is decoded later is decoded once now, so that damage shows here.
-        read.token().ok_or_else(|| state("the request is damaged".to_owned()))?;
-        read.key().ok_or_else(|| state("the public key is damaged".to_owned()))?;
+        read.token().ok_or("the request is damaged")?;
+        read.key().ok_or("the public key is damaged")?;
         if read.targets.iter().any(|t| t.candidate().is_none() || t.ca().is_none()) {
-            return Err(state("an endpoint is damaged".to_owned()));
+            return Err("an endpoint is damaged".to_owned());
         }
         Ok(read)
     }

@@ -10,9 +10,11 @@
 use std::net::IpAddr;
 use std::str::FromStr as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use der::Encode as _;
 use muster_proto::wcce::{
-    BuildError, Cosigner, Pkcs10Builder, RequestError, RequestedName, TemplateSelector, build_cmc,
+    BuildError, CertificateRequest, Cosigner, Pkcs10Builder, PublicKey, RequestError, RequestedName, TemplateSelector, build_cmc,
     build_cms_renewal, parse_general_names,
 };
 use muster_proto::wstep::{BinarySecurityToken, ValueType};
@@ -170,6 +172,52 @@ pub fn build(
         (Form::Cmc, old) => (ValueType::Pkcs7, build_cmc(&pkcs10, public_key, key, &[], old.as_slice())?),
     };
     Ok(BinarySecurityToken { value_type, bytes })
+}
+
+/// A PKCS#10 request that another program made and signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRequest {
+    der: Vec<u8>,
+    public_key: PublicKey,
+}
+
+/// Why a request of another program is not sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ForeignRequestError {
+    /// No PEM with a request.
+    #[error("no certificate request in PEM")]
+    Pem,
+    /// Not a request, or its signature is wrong.
+    #[error("the certificate request cannot be used: {0}")]
+    Request(RequestError),
+}
+
+impl ForeignRequest {
+    /// Reads the first request of a PEM text. Its signature is verified.
+    ///
+    /// # Errors
+    /// [`ForeignRequestError`].
+    pub fn from_pem(text: &str) -> Result<Self, ForeignRequestError> {
+        let mut lines = text.lines().map(str::trim);
+        let begin = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with("CERTIFICATE REQUEST-----");
+        lines.find(|line| begin(line)).ok_or(ForeignRequestError::Pem)?;
+        let body: String = lines.take_while(|line| !line.starts_with("-----")).collect();
+        let der = BASE64.decode(body).map_err(|_| ForeignRequestError::Pem)?;
+        let request = CertificateRequest::parse(&der).map_err(ForeignRequestError::Request)?;
+        Ok(Self { public_key: request.public_key, der })
+    }
+
+    /// The token of Issue.
+    #[must_use]
+    pub fn token(&self) -> BinarySecurityToken {
+        BinarySecurityToken { value_type: ValueType::Pkcs10, bytes: self.der.clone() }
+    }
+
+    /// The key to be certified.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
 }
 
 #[cfg(test)]

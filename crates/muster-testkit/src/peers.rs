@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 pub enum Peer {
     /// wstep-rs and wcce-rs behind a command line, described in `tests/peers/adcs-rs/src/main.rs`.
     AdcsRs,
+    /// The daemon `certmonger`, with the command `getcert`.
+    Certmonger,
     /// The command `curl`.
     Curl,
     /// The command `openssl`.
@@ -38,6 +40,7 @@ impl Peer {
         let built = || root().join("target/peers/adcs-rs/debug/muster-peer-adcs-rs");
         let (variable, default, name) = match self {
             Self::AdcsRs => ("MUSTER_PEER_ADCS_RS", built(), "wstep-rs and wcce-rs"),
+            Self::Certmonger => ("MUSTER_PEER_CERTMONGER", PathBuf::from("certmonger"), "certmonger"),
             Self::Curl => ("MUSTER_PEER_CURL", PathBuf::from("curl"), "curl"),
             Self::OpenSsl => ("MUSTER_PEER_OPENSSL", PathBuf::from("openssl"), "openssl"),
             Self::KerberosPython => {
@@ -51,7 +54,11 @@ impl Peer {
         };
         let program = std::env::var_os(variable).map_or(default, PathBuf::from);
         let mut probe = Command::new(&program);
-        probe.arg(if self == Self::OpenSsl { "version" } else { "--version" });
+        probe.arg(match self {
+            Self::OpenSsl => "version",
+            Self::Certmonger => "-v",
+            Self::AdcsRs | Self::Curl | Self::Python => "--version",
+        });
         let silent = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if silent.status().is_ok_and(|status| status.success()) {
             return Some(program);

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use crate::output::Output;
 
 mod autoenroll;
+mod certmonger;
 mod config;
 mod enroll;
 mod failure;
@@ -18,6 +19,7 @@ mod renew;
 mod report;
 mod run;
 mod servers;
+mod sources;
 mod status;
 
 #[cfg(feature = "server")]
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Renew(Box<renew::Renew>),
     /// Keep a folder of certificates as the policies want it: enroll, renew, fetch; made for timers.
     Autoenroll(Box<autoenroll::Autoenroll>),
+    /// Helper of certmonger: asks in its name.
+    CertmongerSubmit(Box<certmonger::CertmongerSubmit>),
     /// Ask what became of a request that was pending.
     Status(status::Status),
 }
@@ -43,6 +47,7 @@ pub(crate) async fn run(command: Command, output: Output) -> ExitCode {
         Command::Enroll(arguments) => enroll::run(*arguments, output).await,
         Command::Renew(arguments) => renew::run(*arguments, output).await,
         Command::Autoenroll(arguments) => autoenroll::run(*arguments, output).await,
+        Command::CertmongerSubmit(arguments) => certmonger::run(*arguments, output).await,
         Command::Status(arguments) => status::run(arguments, output).await,
     };
     match ending {

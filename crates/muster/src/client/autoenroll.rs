@@ -10,20 +10,21 @@ use muster_client::autoenroll::{
 };
 use muster_client::enrollment::Enrollment;
 use muster_client::failover::Candidate;
-use muster_client::group_policy::{self, Autoenrollment, Scope};
+use muster_client::group_policy::{Autoenrollment, Scope};
 use muster_client::key::PrivateKey;
 use muster_client::policy::{self, Policy};
 use muster_client::request::{Old, RequestedNames};
 use muster_client::tls::ClientIdentity;
-use muster_client::{Endpoint, UsernameToken};
+use muster_client::UsernameToken;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ClientConfig, usual_store};
 use super::enroll::{generate, prepare, remark};
 use super::failure::{ClientFailure, Kind as FailureKind, PENDING};
-use super::options::{CacheOptions, Connection, Context, parse_urls};
+use super::options::{CacheOptions, Connection, Context};
 use super::report::Steps;
 use super::run::{Ending, Following, run as run_enrollment};
+use super::sources::Sources;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
@@ -49,15 +50,8 @@ pub(crate) struct Autoenroll {
     /// Shell command to run once after something has changed. MUSTER_CHANGED holds the names, MUSTER_STORE the folder.
     #[arg(long, value_name = "COMMAND")]
     after: Option<String>,
-    /// URL of a policy server (CEP). Repeat it for servers of the same policy. Instead of those of the configuration.
-    #[arg(long, value_name = "URL", help_heading = "Policy")]
-    policy_url: Vec<String>,
-    /// Use the policy servers of group policy, and do what it allows.
-    #[arg(long, help_heading = "Policy")]
-    group_policy: bool,
-    /// Read group policy from this Registry.pol, or from those below this folder. May be repeated; the last one wins.
-    #[arg(long, value_name = "PATH", requires = "group_policy", help_heading = "Policy")]
-    registry_pol: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     #[command(flatten)]
     cache: CacheOptions,
     #[command(flatten)]
@@ -179,8 +173,8 @@ pub(crate) async fn run(mut arguments: Autoenroll, output: Output) -> Result<Exi
     let store = arguments.store.clone().or_else(|| config.store.clone()).or_else(usual_store);
     let store = store.ok_or_else(|| ClientFailure::usage("there is no usual folder here", "name one with --store"))?;
     let kind = arguments.kind.or(config.kind);
-    let group = group_policy(&arguments, &config, kind, output)?;
-    let allowed = group.as_ref().map_or(Autoenrollment::ALL, |(allowed, _)| *allowed);
+    let group = arguments.sources.group_policy(&config, kind.map_or(Scope::Machine, KindOption::scope), output)?;
+    let allowed = group.as_ref().map_or(Autoenrollment::ALL, |group| group.allowed);
 
     let folder = CertificateFolder::new(store.clone());
     let lock = if arguments.dry_run { None } else { Some(lock(&folder)?) };
@@ -194,13 +188,12 @@ pub(crate) async fn run(mut arguments: Autoenroll, output: Output) -> Result<Exi
     let username = arguments.connection.username()?;
     let own = if username.is_none() { identity(&slots) } else { None };
     let context = arguments.connection.open_as(own, username.clone())?;
-    let sources = sources(&arguments, &config, group, &context)?;
+    let sources = arguments.sources.policies(&config, group, &context)?;
     let run = Run { folder, config: &config, connection: &arguments.connection, username, context, output };
 
     let steps = Steps::new(output);
     steps.now("asking for the policy");
-    let cache = CacheOptions { cache_dir: arguments.cache.cache_dir.clone().or_else(|| config.cache_dir.clone()), ..arguments.cache };
-    let (policies, policy_reports, mut verdict) = run.policies(sources, &cache).await;
+    let (policies, policy_reports, mut verdict) = run.policies(sources, &arguments.cache).await;
     let has_names = |template: &str| config.has_names(template);
     let conditions =
         Conditions { now: run.context.clock.now(), allowed, kind: kind.map(KindOption::kind), has_names: &has_names };
@@ -243,59 +236,6 @@ fn lock(folder: &CertificateFolder) -> Result<muster_client::autoenroll::folder:
     })
 }
 
-/// What group policy says, if it is to be asked: what is allowed, and the servers by policy.
-fn group_policy(
-    arguments: &Autoenroll,
-    config: &ClientConfig,
-    kind: Option<KindOption>,
-    output: Output,
-) -> Result<Option<(Autoenrollment, Vec<Vec<Candidate>>)>, ClientFailure> {
-    if !(arguments.group_policy || config.group_policy) {
-        return Ok(None);
-    }
-    let paths =
-        if arguments.registry_pol.is_empty() { &config.registry_pol } else { &arguments.registry_pol };
-    let policy = group_policy::read(paths, kind.map_or(Scope::Machine, KindOption::scope))?;
-    for (url, reason) in &policy.unusable {
-        output.note(format_args!("warning: policy server {url} is left out: {reason}"));
-    }
-    let servers = policy.policies(|server| server.autoenroll);
-    Ok(Some((policy.autoenrollment.unwrap_or(Autoenrollment::ALL), servers)))
-}
-
-/// The servers to ask, by policy.
-fn sources(
-    arguments: &Autoenroll,
-    config: &ClientConfig,
-    group: Option<(Autoenrollment, Vec<Vec<Candidate>>)>,
-    context: &Context,
-) -> Result<Vec<Vec<Candidate>>, ClientFailure> {
-    let candidate = |endpoint: Endpoint| Candidate {
-        authentication: context.credentials.for_url(&endpoint),
-        endpoint,
-        priority: None,
-        renewal_only: false,
-    };
-    let mut sources = Vec::new();
-    let configured: Vec<&[String]> = if arguments.policy_url.is_empty() {
-        config.policy.iter().map(|policy| policy.urls.as_slice()).collect()
-    } else {
-        vec![&arguments.policy_url]
-    };
-    for urls in configured {
-        sources.push(parse_urls(urls)?.into_iter().map(candidate).collect());
-    }
-    let from_group = group.is_some();
-    sources.extend(group.into_iter().flat_map(|(_, servers)| servers));
-    if sources.is_empty() && !from_group {
-        return Err(ClientFailure::usage(
-            "there is no policy server to ask",
-            "name one with --policy-url or in the configuration file, or use --group-policy",
-        ));
-    }
-    Ok(sources)
-}
-
 /// The certificate of the folder that is good for longest, for TLS where nothing else is given.
 fn identity(slots: &[Slot]) -> Option<ClientIdentity> {
     let end = |held: &&Held| held.certificate.as_ref().ok().map(|certificate| certificate.not_after());
@@ -315,7 +255,7 @@ impl Run<'_> {
         sources: Vec<Vec<Candidate>>,
         cache: &CacheOptions,
     ) -> (Vec<Policy>, Vec<PolicyReport>, Verdict) {
-        let kept = cache.open();
+        let kept = cache.open_or(self.config.cache_dir.as_ref());
         let (mut policies, mut reports, mut verdict) = (Vec::new(), Vec::new(), Verdict::Fine);
         for servers in sources {
             match policy::fetch_from(self.context.session(), servers, kept.as_ref(), cache.refresh).await {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use muster_client::Clock as _;
 use muster_client::enrollment::{Enrollment, OutputFiles};
-use muster_client::failover::order;
+use muster_client::failover::{Candidate, order};
 use muster_client::files;
 use muster_client::key::{KeyType, PrivateKey};
 use muster_client::policy::{self, Freshness, Policy, Template};
@@ -177,18 +177,25 @@ pub(crate) fn prepare(
             "try another key type or other names",
         )
     })?;
+    let targets = targets(template, old.is_some(), context)?;
+    let now = context.clock.now();
+    Ok(Enrollment::new(&token, key.public(), template.name(), &targets, outputs, now, &context.random))
+}
+
+/// Where a request may go, in the order in which to ask, each with the DER certificate of its CA.
+pub(crate) fn targets<'a>(
+    template: Template<'a>,
+    renewing: bool,
+    context: &Context,
+) -> Result<Vec<(Candidate, &'a [u8])>, ClientFailure> {
     let all: Vec<_> = template.candidates().collect();
     let usable = |authentication| context.credentials.usable(authentication);
-    let ordered = order(all.iter().map(|(c, _)| c.clone()), usable, old.is_some(), &context.random);
+    let ordered = order(all.iter().map(|(c, _)| c.clone()), usable, renewing, &context.random);
     let targets: Vec<_> = ordered
         .into_iter()
         .filter_map(|candidate| all.iter().find(|(c, _)| *c == candidate).cloned())
         .collect();
-    if targets.is_empty() {
-        return Err(ServiceError::NoEndpoint.into());
-    }
-    let now = context.clock.now();
-    Ok(Enrollment::new(&token, key.public(), template.name(), &targets, outputs, now, &context.random))
+    if targets.is_empty() { Err(ServiceError::NoEndpoint.into()) } else { Ok(targets) }
 }
 
 /// Makes a key without holding up the runtime: RSA takes its time.

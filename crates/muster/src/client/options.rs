@@ -208,6 +208,14 @@ pub(crate) fn parse_urls(urls: &[String]) -> Result<Vec<Endpoint>, ClientFailure
 }
 
 impl CacheOptions {
+    /// The same with another folder unless one is named.
+    pub(crate) fn open_or(&self, configured: Option<&PathBuf>) -> Option<Cache> {
+        match (&self.cache_dir, configured) {
+            (None, Some(folder)) if !self.no_cache => Some(Cache::new(folder.clone())),
+            (_, _) => self.open(),
+        }
+    }
+
     pub(crate) fn open(&self) -> Option<Cache> {
         if self.no_cache {
             return None;
