@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use muster_client::group_policy::{GroupPolicy, registry_pol as pol};
 use muster_core::Template;
 use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{Envelope, Fault, RequestHeader, ResponseHeader};
@@ -89,6 +90,15 @@ pub fn cmc_response(input: &[u8]) {
     let _ = CmcResponse::parse(input, ca);
     let _ = CmcResponse::parse(input, input);
     let _ = parse_certs_only(input);
+}
+
+/// What is read is bounded, and every server of it can be asked.
+pub fn registry_pol(input: &[u8]) {
+    let Ok(values) = pol::parse(input) else { return };
+    assert!(values.len() <= pol::MAX_VALUES);
+    let policy = GroupPolicy::from_values(&values);
+    let asked: usize = policy.policies(|_| true).iter().map(Vec::len).sum();
+    assert_eq!(asked, policy.servers.len());
 }
 
 pub fn der_values(input: &[u8]) {

@@ -254,7 +254,7 @@ impl GroupPolicy {
                 policy.unusable.push((server.endpoint.to_string(), reason));
             }
         }
-        policy.servers.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        policy.servers.sort_by_key(PolicyServer::rank);
         policy.together();
         policy
     }

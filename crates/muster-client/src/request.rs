@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use der::Encode as _;
 use muster_proto::wcce::{
-    BuildError, CertificateRequest, Cosigner, Pkcs10Builder, PublicKey, RequestError, RequestedName, TemplateSelector, build_cmc,
-    build_cms_renewal, parse_general_names,
+    BuildError, CertificateRequest, Cosigner, Pkcs10Builder, PublicKey, RequestError, RequestedName,
+    TemplateSelector, build_cmc, build_cms_renewal, parse_general_names,
 };
 use muster_proto::wstep::{BinarySecurityToken, ValueType};
 use thiserror::Error;
@@ -199,7 +199,8 @@ impl ForeignRequest {
     /// [`ForeignRequestError`].
     pub fn from_pem(text: &str) -> Result<Self, ForeignRequestError> {
         let mut lines = text.lines().map(str::trim);
-        let begin = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with("CERTIFICATE REQUEST-----");
+        let begin =
+            |line: &str| line.starts_with("-----BEGIN ") && line.ends_with("CERTIFICATE REQUEST-----");
         lines.find(|line| begin(line)).ok_or(ForeignRequestError::Pem)?;
         let body: String = lines.take_while(|line| !line.starts_with("-----")).collect();
         let der = BASE64.decode(body).map_err(|_| ForeignRequestError::Pem)?;

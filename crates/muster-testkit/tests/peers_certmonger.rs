@@ -1,7 +1,7 @@
 //! certmonger as the judge of `muster certmonger-submit`: it makes keys and requests, runs the helper, and keeps what
 //! comes. It is started without a bus, on a socket of its own.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Helper of certmonger: asks in its name.
     CertmongerSubmit(Box<certmonger::CertmongerSubmit>),
     /// Ask what became of a request that was pending.
-    Status(status::Status),
+    Status(Box<status::Status>),
 }
 
 pub(crate) async fn run(command: Command, output: Output) -> ExitCode {
@@ -48,7 +48,7 @@ pub(crate) async fn run(command: Command, output: Output) -> ExitCode {
         Command::Renew(arguments) => renew::run(*arguments, output).await,
         Command::Autoenroll(arguments) => autoenroll::run(*arguments, output).await,
         Command::CertmongerSubmit(arguments) => certmonger::run(*arguments, output).await,
-        Command::Status(arguments) => status::run(arguments, output).await,
+        Command::Status(arguments) => status::run(*arguments, output).await,
     };
     match ending {
         Ok(code) => code,

@@ -289,13 +289,7 @@ impl CertificateFolder {
             all.push(name.to_owned());
         }
         let content = all.join("\n");
-        files::write(
-            &self.root.join(CHANGED),
-            content.as_bytes(),
-            Access::Public,
-            Existing::Replace,
-            random,
-        )
+        files::write(&self.root.join(CHANGED), content.as_bytes(), Access::Public, Existing::Replace, random)
     }
 
     /// The names for which a hook has to run.
@@ -329,7 +323,8 @@ impl CertificateFolder {
     fn link(&self, name: &str, number: u32, random: &dyn Random) -> Result<(), FileError> {
         let link = self.root.join(name);
         let temporary = self.root.join(format!(".{name}.{:016x}", random.below(usize::MAX)));
-        let set = symlink(&link_target(name, number), &temporary).and_then(|()| fs::rename(&temporary, &link));
+        let set =
+            symlink(&link_target(name, number), &temporary).and_then(|()| fs::rename(&temporary, &link));
         if let Err(error) = set {
             // The error that matters is the first one.
             let _ = fs::remove_file(&temporary);

@@ -124,7 +124,9 @@ impl fmt::Display for Reason {
             Self::NotPermitted => f.write_str("the policy does not allow unattended enrollment"),
             Self::NotInPolicy => f.write_str("no policy has the template"),
             Self::Superseded(by) => write!(f, "template {by} replaces it"),
-            Self::NoNames => f.write_str("the template takes the names from the request, and none are configured"),
+            Self::NoNames => {
+                f.write_str("the template takes the names from the request, and none are configured")
+            }
             Self::Obstacle(error) => error.fmt(f),
             Self::OtherKind => f.write_str("the template is of the other kind"),
             Self::NoAutoRenewal => f.write_str("the template is not to be renewed unattended"),
@@ -142,11 +144,7 @@ const PENDING_LIFETIME: i64 = 90 * 86_400;
 /// Says what to do about each template that the policies allow to be enrolled for unattended, and about everything in
 /// the folder.
 #[must_use]
-pub fn plan<'a>(
-    policies: &'a [Policy],
-    slots: &'a [Slot],
-    conditions: &Conditions<'_>,
-) -> Vec<Step<'a>> {
+pub fn plan<'a>(policies: &'a [Policy], slots: &'a [Slot], conditions: &Conditions<'_>) -> Vec<Step<'a>> {
     let mut steps: Vec<Step<'a>> = Vec::new();
     let mut names: Vec<Slot> = slots.to_vec();
     for policy in policies {
@@ -257,7 +255,8 @@ fn judge(template: Template<'_>, held: &Held, now: DateTime) -> (Action, Reason)
     if now < from {
         return (Action::Leave, Reason::Good(from));
     }
-    if template.attributes().enrollment_flags.is_some_and(|f| f.contains(EnrollmentFlags::SKIP_AUTO_RENEWAL)) {
+    if template.attributes().enrollment_flags.is_some_and(|f| f.contains(EnrollmentFlags::SKIP_AUTO_RENEWAL))
+    {
         return (Action::Leave, Reason::NoAutoRenewal);
     }
     // A CA knows its own certificates; another one would refuse the renewal.

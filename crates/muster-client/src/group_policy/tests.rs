@@ -33,10 +33,7 @@ fn servers_are_grouped_and_ordered() {
 #[test]
 fn later_file_wins() {
     let read = policy(&[SERVERS, OVERRIDE]);
-    assert_eq!(
-        hosts(&read),
-        ["moved.corp.example", "a1.corp.example", "a3.corp.example", "b1.corp.example"]
-    );
+    assert_eq!(hosts(&read), ["moved.corp.example", "a1.corp.example", "a3.corp.example", "b1.corp.example"]);
     assert_eq!(hosts(&policy(&[OVERRIDE, SERVERS])), hosts(&policy(&[SERVERS])));
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use muster_client::Clock as _;
+use muster_client::UsernameToken;
 use muster_client::autoenroll::{
     Action, CertificateFolder, Conditions, Held, Kind, Record, Slot, Step, plan,
 };
@@ -15,7 +16,6 @@ use muster_client::key::PrivateKey;
 use muster_client::policy::{self, Policy};
 use muster_client::request::{Old, RequestedNames};
 use muster_client::tls::ClientIdentity;
-use muster_client::UsernameToken;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ClientConfig, usual_store};
@@ -28,10 +28,12 @@ use super::sources::Sources;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 everything is as the policies want it, 1 failed on this machine (a file, a key, \
+#[command(
+    after_help = "Exit codes: 0 everything is as the policies want it, 1 failed on this machine (a file, a key, \
                   the hook, or another run is at work), 2 wrong usage, 3 a service refused, 4 a request is pending, \
                   5 no endpoint could be reached, 6 it is not known whether a service acted. Of several, the first of \
-                  1, 6, 3, 5, 4.")]
+                  1, 6, 3, 5, 4."
+)]
 pub(crate) struct Autoenroll {
     /// Folder of the certificates (default: /var/lib/muster-autoenroll for root, muster/certificates in your data
     /// folder otherwise).
@@ -171,9 +173,11 @@ pub(crate) async fn run(mut arguments: Autoenroll, output: Output) -> Result<Exi
     let config = ClientConfig::load(arguments.config.as_deref())?;
     config.complete(&mut arguments.connection);
     let store = arguments.store.clone().or_else(|| config.store.clone()).or_else(usual_store);
-    let store = store.ok_or_else(|| ClientFailure::usage("there is no usual folder here", "name one with --store"))?;
+    let store = store
+        .ok_or_else(|| ClientFailure::usage("there is no usual folder here", "name one with --store"))?;
     let kind = arguments.kind.or(config.kind);
-    let group = arguments.sources.group_policy(&config, kind.map_or(Scope::Machine, KindOption::scope), output)?;
+    let group =
+        arguments.sources.group_policy(&config, kind.map_or(Scope::Machine, KindOption::scope), output)?;
     let allowed = group.as_ref().map_or(Autoenrollment::ALL, |group| group.allowed);
 
     let folder = CertificateFolder::new(store.clone());
@@ -195,8 +199,12 @@ pub(crate) async fn run(mut arguments: Autoenroll, output: Output) -> Result<Exi
     steps.now("asking for the policy");
     let (policies, policy_reports, mut verdict) = run.policies(sources, &arguments.cache).await;
     let has_names = |template: &str| config.has_names(template);
-    let conditions =
-        Conditions { now: run.context.clock.now(), allowed, kind: kind.map(KindOption::kind), has_names: &has_names };
+    let conditions = Conditions {
+        now: run.context.clock.now(),
+        allowed,
+        kind: kind.map(KindOption::kind),
+        has_names: &has_names,
+    };
     let mut certificates = Vec::new();
     for step in plan(&policies, &slots, &conditions) {
         let mut report = StepReport::new(&step);
@@ -338,7 +346,8 @@ impl Run<'_> {
         renewing: Option<&Held>,
         context: &Context,
     ) -> Result<(Enrollment, PathBuf), ClientFailure> {
-        let defect = || ClientFailure::failed("there is nothing to ask for", "this is a defect; please report it");
+        let defect =
+            || ClientFailure::failed("there is nothing to ask for", "this is a defect; please report it");
         let (policy, template) = step.template.ok_or_else(defect)?;
         let old = match renewing {
             Some(held) => Some((
@@ -369,7 +378,12 @@ impl Run<'_> {
     }
 
     /// Runs the hook; what it failed with. The note that it has to run goes only when it was well.
-    async fn hook(&self, command: Option<&String>, store: &std::path::Path, changed: &[String]) -> Option<String> {
+    async fn hook(
+        &self,
+        command: Option<&String>,
+        store: &std::path::Path,
+        changed: &[String],
+    ) -> Option<String> {
         let Some(command) = command else {
             self.folder.clear_changed();
             return None;
@@ -437,10 +451,16 @@ impl Report {
             output.note(format_args!("error: {error}"));
         }
         if !self.certificates.is_empty() {
-            output.table(&self.certificates, &["NAME", "TEMPLATE", "TO DO", "BECAUSE", "RESULT"], |step| {
-                let result = if self.dry_run { "" } else { step.outcome.unwrap_or("-") };
-                [&step.name, &step.template, step.action, &step.reason, result].map(str::to_owned).to_vec()
-            })?;
+            output.table(
+                &self.certificates,
+                &["NAME", "TEMPLATE", "TO DO", "BECAUSE", "RESULT"],
+                |step| {
+                    let result = if self.dry_run { "" } else { step.outcome.unwrap_or("-") };
+                    [&step.name, &step.template, step.action, &step.reason, result]
+                        .map(str::to_owned)
+                        .to_vec()
+                },
+            )?;
         }
         for step in &self.certificates {
             if let Some(error) = &step.error {

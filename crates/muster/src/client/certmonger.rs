@@ -36,10 +36,12 @@ use super::sources::Sources;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
-#[command(after_help = "certmonger runs it as: getcert add-ca -c NAME -e 'muster certmonger-submit …'. It asks in the \
+#[command(
+    after_help = "certmonger runs it as: getcert add-ca -c NAME -e 'muster certmonger-submit …'. It asks in the \
                   environment: CERTMONGER_OPERATION, CERTMONGER_CSR, CERTMONGER_CA_PROFILE (the template), \
                   CERTMONGER_CA_COOKIE. Exit codes are certmonger's: 0 done, 2 refused, 3 no service could be reached, \
-                  4 not configured, 5 ask again later, 6 operation not supported.")]
+                  4 not configured, 5 ask again later, 6 operation not supported."
+)]
 pub(crate) struct CertmongerSubmit {
     /// Configuration file (default: /etc/muster/client.toml for root, muster/client.toml in your configuration folder
     /// otherwise, if it is there).
@@ -78,7 +80,11 @@ pub(crate) async fn run(arguments: CertmongerSubmit, output: Output) -> Result<E
     Ok(ExitCode::from(code))
 }
 
-async fn operate(operation: &str, arguments: CertmongerSubmit, output: Output) -> Result<Said, ClientFailure> {
+async fn operate(
+    operation: &str,
+    arguments: CertmongerSubmit,
+    output: Output,
+) -> Result<Said, ClientFailure> {
     match operation {
         "IDENTIFY" => Ok(Said(0, concat!("muster ", env!("CARGO_PKG_VERSION")).to_owned())),
         "GET-NEW-REQUEST-REQUIREMENTS" | "GET-RENEW-REQUEST-REQUIREMENTS" => {
@@ -142,7 +148,10 @@ impl Helper {
 
     async fn submit(&self) -> Result<Said, ClientFailure> {
         let request = variable("CERTMONGER_CSR").ok_or_else(|| {
-            ClientFailure::usage("CERTMONGER_CSR holds no request", "this command is run by certmonger: getcert add-ca")
+            ClientFailure::usage(
+                "CERTMONGER_CSR holds no request",
+                "this command is run by certmonger: getcert add-ca",
+            )
         })?;
         let request = ForeignRequest::from_pem(&request)
             .map_err(|error| ClientFailure::new(Kind::Refused, error, ""))?;
@@ -199,7 +208,9 @@ impl Helper {
             Ok(Progress::Pending) => self.later(&enrollment),
             // The very same octets are sent again, which the service answers with what it issued then.
             Err(EnrollmentError::Service(ServiceError::OutcomeUnknown(_))) => self.later(&enrollment),
-            Err(EnrollmentError::Service(ServiceError::Unreachable(_))) if enrollment.status == Status::Pending => {
+            Err(EnrollmentError::Service(ServiceError::Unreachable(_)))
+                if enrollment.status == Status::Pending =>
+            {
                 self.later(&enrollment)
             }
             Err(error) => {

@@ -98,9 +98,8 @@ impl Connection {
 
     /// User name and password, which may have to be asked for.
     pub(crate) fn username(&self) -> Result<Option<UsernameToken>, ClientFailure> {
-        let token = |name: &String| {
-            Ok(UsernameToken { username: name.clone(), password: self.password(name)? })
-        };
+        let token =
+            |name: &String| Ok(UsernameToken { username: name.clone(), password: self.password(name)? });
         self.user.as_ref().map(token).transpose()
     }
 

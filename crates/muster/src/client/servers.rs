@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Servers, output: Output) -> Result<ExitCode, Clien
         },
     )?;
     for Unusable { url, reason } in &report.unusable {
-        output.note(format_args!("not usable: {url}: {reason}"));
+        output.note(format_args!("not usable: {url} ({reason})"));
     }
     output.line(format_args!("\nautoenrollment: {}", words(policy.autoenrollment)))?;
     Ok(ExitCode::SUCCESS)
@@ -101,7 +101,8 @@ fn words(policy: Option<Autoenrollment>) -> String {
         (policy.renews(), "renew"),
         (policy.fetches(), "fetch what was pending"),
     ];
-    let allowed: Vec<&str> = parts.into_iter().filter(|(allowed, _)| *allowed).map(|(_, what)| what).collect();
+    let allowed: Vec<&str> =
+        parts.into_iter().filter(|(allowed, _)| *allowed).map(|(_, what)| what).collect();
     if allowed.is_empty() { "nothing is allowed".to_owned() } else { allowed.join(", ") }
 }
 

@@ -47,7 +47,7 @@ impl Sources {
         let paths = if self.registry_pol.is_empty() { &config.registry_pol } else { &self.registry_pol };
         let policy = group_policy::read(paths, scope)?;
         for (url, reason) in &policy.unusable {
-            output.note(format_args!("warning: policy server {url} is left out: {reason}"));
+            output.note(format_args!("warning: policy server {url} is left out ({reason})"));
         }
         Ok(Some(FromGroupPolicy {
             policies: policy.policies(|server| server.autoenroll),
