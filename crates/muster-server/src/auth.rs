@@ -5,6 +5,7 @@
 //! forgot to authenticate would have nothing to handle.
 
 mod certificate;
+mod hashing;
 mod kerberos;
 mod password;
 mod throttle;
@@ -25,9 +26,9 @@ use crate::http::Exchange;
 use crate::service::StartError;
 
 pub(crate) use certificate::serial_of;
+pub use hashing::hash_password;
 pub use kerberos::KerberosError;
 pub(crate) use kerberos::Ticket;
-pub use password::hash_password;
 pub(crate) use trust::LONGEST_CHAIN;
 
 /// Seconds by which a message's Timestamp may be off.

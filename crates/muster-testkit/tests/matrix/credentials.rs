@@ -55,6 +55,58 @@ async fn guesses_are_slowed_down_one_by_one() {
     assert_eq!(sign_in(&server, "alice", PASSWORD).await.status, 200);
 }
 
+/// GetPolicies from another address of this machine, 127.0.0.`host`.
+async fn sign_in_from(server: &TestServer, host: u8, account: &str, password: &str) -> Answer {
+    let endpoint = server.endpoint(Service::Policy, Method::UsernamePassword);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+    let socket = socket.connect(server.address(&endpoint.listener)).await.unwrap();
+    let mut connection = server.https.shake_hands(socket, None).await.unwrap();
+    let message = server.messages(endpoint, SignIn::Password(account, password)).get_policies();
+    connection.post(&path(endpoint), &message).await
+}
+
+/// Whoever guesses at an account does not keep its owner out, who is elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_from_elsewhere_keep_nobody_out() {
+    // Every password is compared, none remembered.
+    let server = TestServer::start_with(|config| config + "\n[limits]\npassword_cache_seconds = 0\n").await;
+    for _ in 0..8 {
+        assert_eq!(refused(&sign_in_from(&server, 66, "alice", "wrong").await), "BAD_CREDENTIALS");
+    }
+    let guessed = sign_in_from(&server, 66, "alice", PASSWORD).await;
+    assert_eq!(refused(&guessed), "BAD_CREDENTIALS", "too late, although it is right");
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await.status, 200);
+
+    // From many networks the account waits, but not where it has signed in before.
+    for host in 70..80 {
+        for _ in 0..5 {
+            assert_eq!(refused(&sign_in_from(&server, host, "alice", "wrong").await), "BAD_CREDENTIALS");
+        }
+    }
+    let elsewhere = sign_in_from(&server, 99, "alice", PASSWORD).await;
+    assert_eq!(refused(&elsewhere), "BAD_CREDENTIALS", "from a network that nobody knows of her");
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await.status, 200);
+    assert_eq!(sign_in_from(&server, 99, "bob", PASSWORD).await.status, 200);
+}
+
+/// A site behind one address, somebody of which guesses: those who have signed in from there before go on working.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_of_a_neighbour_keep_nobody_out() {
+    let server = TestServer::start_with(|config| config + "\n[limits]\npassword_cache_seconds = 0\n").await;
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await.status, 200);
+    for n in 0..50 {
+        let name = format!("user{n}");
+        assert_eq!(refused(&sign_in(&server, &name, "wrong").await), "BAD_CREDENTIALS");
+    }
+    assert_eq!(refused(&sign_in(&server, "bob", PASSWORD).await), "BAD_CREDENTIALS", "the network waits");
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await.status, 200);
+    assert_eq!(sign_in_from(&server, 66, "bob", PASSWORD).await.status, 200, "other networks do not");
+    // From then on bob is known here as well, once the wait is over.
+    server.clock.advance(2);
+    assert_eq!(sign_in(&server, "bob", PASSWORD).await.status, 200);
+}
+
 /// Guesses sent at the same moment are slowed down as if they had come one by one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_are_slowed_down_at_once() {
