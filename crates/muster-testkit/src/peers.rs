@@ -57,7 +57,7 @@ impl Peer {
         probe.arg(match self {
             Self::OpenSsl => "version",
             Self::Certmonger => "-v",
-            Self::AdcsRs | Self::Curl | Self::Python => "--version",
+            Self::AdcsRs | Self::Curl | Self::KerberosPython | Self::Python => "--version",
         });
         let silent = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if silent.status().is_ok_and(|status| status.success()) {
