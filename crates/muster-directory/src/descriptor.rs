@@ -33,9 +33,11 @@ pub mod mask {
     pub const READ: u32 = 0x0002_0094;
     /// Everything that a directory object knows: what Full Control means.
     pub const FULL_CONTROL: u32 = 0x000f_01ff;
+    /// The same without extended rights: what administrators have on templates, who enroll only by grant.
+    pub const ADMINISTER: u32 = FULL_CONTROL & !CONTROL_ACCESS;
     /// GENERIC_WRITE.
     pub const GENERIC_WRITE: u32 = 0x4000_0000;
-    /// GENERIC_ALL; the directory maps it to [`FULL_CONTROL`].
+    /// GENERIC_ALL; the directory stores [`FULL_CONTROL`] instead.
     pub const GENERIC_ALL: u32 = 0x1000_0000;
 }
 
@@ -213,7 +215,12 @@ impl Ace {
     /// What the entry says about enrolling, if anything.
     fn enrollment(&self) -> Option<AccessEntry> {
         let never = self.conditional && self.effect == AccessEffect::Allow;
-        let covers = self.mask & (mask::CONTROL_ACCESS | mask::GENERIC_ALL) != 0;
+        // A directory maps generic bits when it stores them, and does not look at those that are left. One that
+        // denies is taken at its word all the same.
+        let covers = match self.effect {
+            AccessEffect::Allow => self.mask & mask::CONTROL_ACCESS != 0,
+            AccessEffect::Deny => self.mask & (mask::CONTROL_ACCESS | mask::GENERIC_ALL) != 0,
+        };
         if self.flags & INHERIT_ONLY != 0 || never || !covers {
             return None;
         }

@@ -39,14 +39,15 @@ pub struct EnterpriseOid {
 }
 
 impl EnterpriseOid {
+    const ATTRIBUTE: &str = "msPKI-Cert-Template-OID";
+
     /// Reads an entry.
     ///
     /// # Errors
     /// The attribute that is missing or damaged.
     pub fn from_entry(entry: &RawEntry) -> Result<Self, AttributeError> {
-        const OID: &str = "msPKI-Cert-Template-OID";
-        let error = |problem| AttributeError { attribute: OID, problem };
-        let text = entry.text(OID)?.ok_or_else(|| error(AttributeProblem::Missing))?;
+        let error = |problem| AttributeError { attribute: Self::ATTRIBUTE, problem };
+        let text = entry.text(Self::ATTRIBUTE)?.ok_or_else(|| error(AttributeProblem::Missing))?;
         let oid = text
             .parse()
             .map_err(|e: muster_core::oid::OidError| error(AttributeProblem::Form(e.to_string())))?;
@@ -76,6 +77,8 @@ impl Snapshot {
         };
         let mut oids: Vec<EnterpriseOid> = oids
             .iter()
+            // The container is of the same class and has no identifier.
+            .filter(|entry| !entry.values(EnterpriseOid::ATTRIBUTE).is_empty())
             .filter_map(|entry| EnterpriseOid::from_entry(entry).map_err(|e| report(entry, &e)).ok())
             .collect();
         let mut authorities: Vec<EnrollmentService> = authorities
@@ -114,6 +117,92 @@ impl Snapshot {
     pub fn oid_name(&self, oid: &Oid) -> Option<&str> {
         let at = self.oids.binary_search_by(|known| known.oid.cmp(oid)).ok()?;
         self.oids.get(at)?.display_name.as_deref()
+    }
+}
+
+/// What is different in a later [`Snapshot`]; its text is a line for the log and the audit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Change {
+    /// A template is new.
+    #[error("template {0} was added")]
+    TemplateAdded(String),
+    /// A template is gone.
+    #[error("template {0} was removed")]
+    TemplateRemoved(String),
+    /// A template says something else; its revision may or may not say so.
+    #[error("template {name} was changed{}", list(" and is now dangerous", dangers))]
+    TemplateChanged {
+        /// Its name.
+        name: String,
+        /// Dangers that were not there before.
+        dangers: Vec<String>,
+    },
+    /// A CA is new.
+    #[error("enrollment service {0} was added")]
+    AuthorityAdded(String),
+    /// A CA is gone.
+    #[error("enrollment service {0} was removed")]
+    AuthorityRemoved(String),
+    /// A CA has other templates, addresses, permissions or another certificate.
+    #[error("enrollment service {0} was changed")]
+    AuthorityChanged(String),
+    /// An entry cannot be read any more.
+    #[error("{dn} cannot be used: {sentence}")]
+    Damaged {
+        /// Its distinguished name.
+        dn: String,
+        /// Why.
+        sentence: String,
+    },
+}
+
+fn list(title: &str, sentences: &[String]) -> String {
+    if sentences.is_empty() { String::new() } else { format!("{title}: {}", sentences.join("; ")) }
+}
+
+impl Snapshot {
+    /// What is different in `newer`. When it was read does not count.
+    #[must_use]
+    pub fn changes(&self, newer: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let old: BTreeMap<&str, &DirectoryTemplate> = self.by_name().collect();
+        let new: BTreeMap<&str, &DirectoryTemplate> = newer.by_name().collect();
+        for (name, template) in &new {
+            match old.get(name) {
+                None => changes.push(Change::TemplateAdded((*name).to_owned())),
+                Some(before) if before == template => {}
+                Some(before) => {
+                    let known: Vec<&str> = before.dangers().map(|danger| danger.sentence.as_str()).collect();
+                    let fresh =
+                        template.dangers().filter(|danger| !known.contains(&danger.sentence.as_str()));
+                    let dangers = fresh.map(|danger| danger.sentence.clone()).collect();
+                    changes.push(Change::TemplateChanged { name: (*name).to_owned(), dangers });
+                }
+            }
+        }
+        let gone = old.keys().filter(|name| !new.contains_key(*name));
+        changes.extend(gone.map(|name| Change::TemplateRemoved((*name).to_owned())));
+        for authority in &newer.authorities {
+            match self.authority(&authority.name) {
+                None => changes.push(Change::AuthorityAdded(authority.name.clone())),
+                Some(before) if before == authority => {}
+                Some(_) => changes.push(Change::AuthorityChanged(authority.name.clone())),
+            }
+        }
+        let gone = self.authorities.iter().filter(|authority| newer.authority(&authority.name).is_none());
+        changes.extend(gone.map(|authority| Change::AuthorityRemoved(authority.name.clone())));
+        let fresh = newer.damaged.iter().filter(|entry| !self.damaged.contains(entry));
+        changes.extend(
+            fresh.map(|entry| Change::Damaged {
+                dn: entry.dn.clone(),
+                sentence: entry.finding.sentence.clone(),
+            }),
+        );
+        changes
+    }
+
+    fn by_name(&self) -> impl Iterator<Item = (&str, &DirectoryTemplate)> {
+        self.templates.iter().map(|template| (template.template.name.as_str(), template))
     }
 }
 

@@ -20,10 +20,10 @@ use crate::sid;
 
 pub mod algorithms;
 mod fingerprint;
-mod keys;
+pub(crate) mod keys;
 mod names;
-mod period;
-mod triplets;
+pub(crate) mod period;
+pub(crate) mod triplets;
 
 pub use fingerprint::Fingerprint;
 

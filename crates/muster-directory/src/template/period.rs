@@ -18,8 +18,7 @@ pub(super) fn read(entry: &RawEntry, attribute: &'static str) -> Result<u64, Att
 }
 
 /// Writes a period; the longest that can be written is about 29,000 years.
-#[cfg(test)]
-pub(super) fn to_octets(seconds: u64) -> [u8; 8] {
+pub(crate) fn to_octets(seconds: u64) -> [u8; 8] {
     let units = i64::try_from(seconds.saturating_mul(UNITS)).unwrap_or(i64::MAX);
     (-units).to_le_bytes()
 }

@@ -10,7 +10,7 @@ const ATTRIBUTE: &str = "msPKI-RA-Application-Policies";
 const MAX_PROPERTIES: usize = 64;
 
 /// Whether the attribute holds triplets.
-pub(super) const fn has_properties(wire: &WireTemplate) -> bool {
+pub(crate) const fn has_properties(wire: &WireTemplate) -> bool {
     match wire.schema_version {
         3 => true,
         4 => wire.private_key_flags & USE_LEGACY_PROVIDER == 0,
@@ -82,4 +82,23 @@ fn property(
 
 fn wrong(what: &str) -> AttributeError {
     AttributeError { attribute: ATTRIBUTE, problem: AttributeProblem::Form(what.chars().take(128).collect()) }
+}
+
+/// The attribute's value for a template of schema 4 without legacy provider.
+pub(crate) fn write(wire: &WireTemplate) -> Option<String> {
+    let policies: Vec<&str> = wire.ra_application_policies.iter().map(muster_core::Oid::as_str).collect();
+    let policies = (!policies.is_empty()).then(|| policies.join(","));
+    let text = |name: &str, value: Option<&String>| value.map(|v| format!("{name}`PZPWSTR`{v}`"));
+    let number = |name: &str, value: Option<u32>| value.map(|v| format!("{name}`DWORD`{v}`"));
+    let all = [
+        text("msPKI-Asymmetric-Algorithm", wire.asymmetric_algorithm.as_ref()),
+        text("msPKI-Hash-Algorithm", wire.hash_algorithm.as_ref()),
+        text("msPKI-Key-Security-Descriptor", wire.key_permissions.as_ref()),
+        number("msPKI-Key-Usage", wire.key_usage_property),
+        text("msPKI-RA-Application-Policies", policies.as_ref()),
+        text("msPKI-Symmetric-Algorithm", wire.symmetric_algorithm.as_ref()),
+        number("msPKI-Symmetric-Key-Length", wire.symmetric_key_length),
+    ];
+    let joined: String = all.into_iter().flatten().collect();
+    (!joined.is_empty()).then_some(joined)
 }
