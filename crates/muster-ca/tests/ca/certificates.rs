@@ -65,6 +65,7 @@ fn microsoft_extensions_have_the_octets_of_the_specification() {
     let authority = ca_in_memory();
     let mut contents = contents();
     contents.template = ("1.3.6.1.4.1.311.21.8.1.2".parse().unwrap(), 100, 300);
+    contents.alternatives = vec![AltName::Guid("0e10c968-78fb-11d2-90d4-00c04f79dc55".parse().unwrap())];
     let certificate = authority.sign(&authority.build(&contents, serial(1)).unwrap()).unwrap();
     let certificate = Certificate::from_der(&certificate).unwrap();
     let value = |oid: &str| {
@@ -77,6 +78,9 @@ fn microsoft_extensions_have_the_octets_of_the_specification() {
     assert_eq!(value("1.3.6.1.4.1.311.21.7"), "3014060b2b060104018237150801020201640202012c");
     // SEQUENCE { SEQUENCE { clientAuth }, SEQUENCE { smartcardLogon } }
     assert_eq!(value("1.3.6.1.4.1.311.21.10"), "301a300a06082b06010505070302300c060a2b060104018237140202");
+    // SEQUENCE { [0] { OID 1.3.6.1.4.1.311.25.1, [0] { OCTET STRING of the sixteen octets } } }
+    let guid = "68c9100efb78d21190d400c04f79dc55";
+    assert_eq!(value("2.5.29.17"), format!("3021a01f06092b0601040182371901a0120410{guid}"));
     // SEQUENCE { [0] { OID 1.3.6.1.4.1.311.25.2.1, [0] { OCTET STRING "S-1-5-21-1-2-3-1104" } } }
     let sid: String = "S-1-5-21-1-2-3-1104".bytes().map(|b| format!("{b:02x}")).collect();
     assert_eq!(value("1.3.6.1.4.1.311.25.2"), format!("3025a023060a2b060104018237190201a0150413{sid}"));

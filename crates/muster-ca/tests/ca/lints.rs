@@ -365,6 +365,7 @@ fn additional_names_are_found() {
         AltName::Email("ceo@lab.example".to_owned()),
         AltName::Uri("tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500".to_owned()),
         AltName::Ip("10.0.0.1".parse().unwrap()),
+        AltName::Guid("0e10c968-78fb-11d2-90d4-00c04f79dc56".parse().unwrap()),
     ] {
         bench.finds(&finding, &tbs_of(name));
     }

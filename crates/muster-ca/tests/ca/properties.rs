@@ -6,6 +6,7 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use der::Decode;
 use muster_ca::{Authority, RootParameters, SigningAlgorithm, SigningKey};
+use muster_core::directory::ObjectGuid;
 use muster_core::issuance::Issuer;
 use muster_core::names::{AltName, NameAttribute, SubjectName};
 use muster_core::policy::CertificateContents;
@@ -66,6 +67,7 @@ fn alternative() -> impl Strategy<Value = AltName> {
         any::<std::net::IpAddr>().prop_map(AltName::Ip),
         "[a-z]{1,8}:[!-~]{1,300}".prop_map(AltName::Uri),
         "[\\PC&&[^\\pZ]]{1,64}@[a-z.]{1,60}".prop_map(AltName::Upn),
+        any::<[u8; 16]>().prop_map(|octets| AltName::Guid(ObjectGuid(octets))),
     ]
 }
 

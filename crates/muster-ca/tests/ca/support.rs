@@ -83,6 +83,7 @@ pub(crate) fn contents() -> CertificateContents {
             AltName::Dns("alice.lab.example".to_owned()),
             AltName::Ip("10.1.2.3".parse().unwrap()),
             AltName::Ip("2001:db8::1".parse().unwrap()),
+            AltName::Guid("0e10c968-78fb-11d2-90d4-00c04f79dc55".parse().unwrap()),
         ],
         not_before: NOW.plus(-600),
         not_after: NOW.plus(365 * 86_400 - 1),

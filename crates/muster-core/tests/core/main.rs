@@ -8,6 +8,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod directory;
 mod identifiers;
 mod issuance_order;
 mod policy_esc;
