@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use muster_client::group_policy::{GroupPolicy, registry_pol as pol};
-use muster_core::Template;
+use muster_core::{Template, UnixTime};
+use muster_directory::{AccountFacts, Descriptor, RawEntry, Snapshot, dn, export, sid};
 use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{Envelope, Fault, RequestHeader, ResponseHeader};
 use muster_proto::wcce::{
@@ -136,6 +137,100 @@ pub fn template_toml(input: &str) {
         let written = template.to_toml().expect("a template that was read can be written");
         assert_eq!(Template::from_toml(&written), Ok(template));
     }
+}
+
+pub fn security_descriptor(input: &[u8]) {
+    if let Ok(descriptor) = Descriptor::parse(input) {
+        let again = Descriptor::parse(&descriptor.to_octets()).expect("what was read can be written");
+        // Conditional entries are left out, and they never allow.
+        assert!(again.enrollment_access().len() <= descriptor.enrollment_access().len());
+    }
+    if let Ok(found) = sid::from_octets(input) {
+        assert_eq!(sid::to_octets(&found), input);
+    }
+}
+
+/// The same entry as a template, an enrollment service and an identifier; its name as that of an account.
+pub fn directory_entry(input: &str) {
+    let Some(entry) = entry(input) else { return };
+    let _ = (dn::subject(&entry.dn), dn::domain(&entry.dn));
+    let entries = std::slice::from_ref(&entry);
+    let snapshot = Snapshot::build(entries, entries, entries, UnixTime(0));
+    assert_eq!(snapshot.changes(&snapshot), []);
+    for found in &snapshot.templates {
+        assert!(found.wire.minimal_key_length > 0);
+        if !found.is_usable() {
+            continue;
+        }
+        let exported = export::export(&found.template, &[]).expect("a template of a directory can be exported");
+        let again = muster_directory::DirectoryTemplate::from_entry(&exported.to_entry("CN=t"));
+        assert!(again.is_ok_and(|again| again.template == found.template || !exported.losses.is_empty()));
+    }
+    for server in snapshot.authorities.iter().flat_map(|authority| &authority.servers) {
+        assert_eq!(server.to_string().parse().as_ref(), Ok(server));
+    }
+    let text = |name| entry.text(name).ok().flatten().map(str::to_owned);
+    let facts = AccountFacts {
+        name: "a".parse().expect("a name"),
+        kind: muster_core::identity::PrincipalKind::Computer,
+        distinguished_name: entry.dn.clone(),
+        object_guid: None,
+        sid: "S-1-5-18".parse().expect("an identifier"),
+        groups: [].into(),
+        sam_account_name: text("cn").unwrap_or_default(),
+        user_principal_name: text("cn"),
+        common_name: text("cn"),
+        mail: text("displayName"),
+        dns_host_name: text("dNSHostName"),
+        host_name_holders: 1,
+        service_principal_names: entry
+            .texts("certificateTemplates")
+            .unwrap_or_default()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        user_account_control: 0x1000,
+        domain_dns: dn::domain(&entry.dn).unwrap_or_default(),
+    };
+    let principal = facts.principal();
+    assert!(principal.dns_names.iter().all(|name| name.is_ascii()));
+}
+
+/// The first record of an LDIF file.
+fn entry(input: &str) -> Option<RawEntry> {
+    let unfolded = input.replace("\n ", "");
+    let record = unfolded.split("\n\n").next()?;
+    let mut entry = RawEntry::default();
+    for line in record.lines() {
+        let (name, value) = line.split_once(':')?;
+        let value = match value.strip_prefix(':') {
+            Some(encoded) => base64(encoded.trim()),
+            None => value.trim_start().as_bytes().to_vec(),
+        };
+        if name == "dn" {
+            entry.dn = String::from_utf8(value).ok()?;
+        } else {
+            entry.attributes.entry(name.to_ascii_lowercase()).or_default().push(value);
+        }
+    }
+    Some(entry)
+}
+
+/// Octets of base64; what is none of its letters is skipped.
+fn base64(text: &str) -> Vec<u8> {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.bytes().filter_map(|b| letters.iter().position(|letter| *letter == b));
+    let mut octets = Vec::new();
+    let (mut bits, mut held) = (0_usize, 0_u32);
+    for digit in digits {
+        bits = bits << 6 & 0xffff | digit;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            octets.push((bits >> held & 0xff) as u8);
+        }
+    }
+    octets
 }
 
 fn request_header() -> RequestHeader {
