@@ -90,8 +90,8 @@ fn granted(octets: &[u8]) -> bool {
 fn conditional_entries_deny_but_never_allow() {
     let (allow, conditional_allow) = (raw_entry(0, 0x100, &[]), raw_entry(9, 0x100, b"artx\0\0\0\0"));
     let conditional_deny = raw_entry(10, 0x100, b"artx\0\0\0\0");
-    assert!(granted(&with_entries(&[allow.clone()])));
-    assert!(!granted(&with_entries(&[conditional_allow.clone()])));
+    assert!(granted(&with_entries(std::slice::from_ref(&allow))));
+    assert!(!granted(&with_entries(std::slice::from_ref(&conditional_allow))));
     assert!(granted(&with_entries(&[conditional_allow, allow.clone()])));
     assert!(!granted(&with_entries(&[conditional_deny, allow.clone()])));
     // Auditing and entries that nobody has defined say nothing.

@@ -18,7 +18,9 @@ fn ask(
 ) -> Result<CertificateContents, Refusal> {
     let key = match template.key.algorithms[0] {
         KeyAlgorithm::Rsa => PublicKey { spki: b"RSA".to_vec(), algorithm: KeyAlgorithm::Rsa, bits: 4096 },
-        other => PublicKey { spki: b"EC".to_vec(), algorithm: other, bits: 256 },
+        other @ (KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519) => {
+            PublicKey { spki: b"EC".to_vec(), algorithm: other, bits: 256 }
+        }
     };
     let submission = Submission {
         form: RequestForm::Pkcs10,
