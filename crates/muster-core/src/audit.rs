@@ -87,6 +87,8 @@ pub enum Action {
     PutTemplate,
     /// A template was removed from the catalog.
     RemoveTemplate,
+    /// An officer accepted a template of a directory in spite of its dangers.
+    AcceptTemplate,
     /// An account was added or changed.
     PutAccount,
     /// An account was removed.
@@ -97,7 +99,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Initialize,
         Self::Receive,
         Self::Authenticate,
@@ -115,6 +117,7 @@ impl Action {
         Self::PublishCrl,
         Self::PutTemplate,
         Self::RemoveTemplate,
+        Self::AcceptTemplate,
         Self::PutAccount,
         Self::RemoveAccount,
         Self::SetPassword,
@@ -141,6 +144,7 @@ impl Action {
             Self::PublishCrl => "publish_crl",
             Self::PutTemplate => "put_template",
             Self::RemoveTemplate => "remove_template",
+            Self::AcceptTemplate => "accept_template",
             Self::PutAccount => "put_account",
             Self::RemoveAccount => "remove_account",
             Self::SetPassword => "set_password",

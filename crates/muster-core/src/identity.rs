@@ -50,6 +50,24 @@ impl AccountName {
         !self.0.contains('\\')
     }
 
+    /// What [`Self::of_directory`] made it of: the domain, and the account's name in lower case.
+    #[must_use]
+    pub fn directory_parts(&self) -> Option<(&str, String)> {
+        let (domain, written) = self.0.split_once('\\')?;
+        let mut octets = Vec::with_capacity(written.len());
+        let mut rest = written.bytes();
+        while let Some(octet) = rest.next() {
+            octets.push(match octet {
+                b'%' => {
+                    let mut digit = || u8::try_from(char::from(rest.next()?).to_digit(16)?).ok();
+                    digit()? << 4 | digit()?
+                }
+                plain => plain,
+            });
+        }
+        Some((domain, String::from_utf8(octets).ok()?))
+    }
+
     /// The name that stands for this service where a record needs an account: [`crate::policy::approve_own_service`].
     pub(crate) fn own_service() -> Self {
         Self("$muster".to_owned())
@@ -316,6 +334,7 @@ mod tests {
         assert_eq!(name.as_str(), "corp.example\\j%c3%bcrgen%20ma%c3%9f");
         assert_eq!(name.as_str().parse(), Ok(name.clone()));
         assert!(!name.is_local());
+        assert_eq!(name.directory_parts(), Some(("corp.example", "jürgen maß".to_owned())));
         assert!("alice@corp.example".parse::<AccountName>().unwrap().is_local());
     }
 

@@ -28,6 +28,7 @@ const ATTRIBUTES: &[&str] = &[
     "userAccountControl",
     "accountExpires",
     "msDS-User-Account-Control-Computed",
+    "pwdLastSet",
     "tokenGroups",
 ];
 
@@ -91,6 +92,8 @@ pub struct DirectoryAccount {
     pub expires: Option<UnixTime>,
     /// Too many wrong passwords, and the time of the lockout is not over.
     pub locked: bool,
+    /// pwdLastSet, as written: a change of the password changes it.
+    pub password_set: Option<i64>,
 }
 
 /// Whether an account may be used.
@@ -282,7 +285,7 @@ fn parse(entry: &Entry, domain: &str) -> Result<Option<DirectoryAccount>, LdapEr
     }
     let text = |attribute| entry.text(attribute).map(str::to_owned);
     let facts = AccountFacts {
-        name: name(&sam, domain, &own).ok_or_else(|| missing(entry, "sAMAccountName"))?,
+        name: AccountName::of_directory(domain, &sam),
         kind: if is("computer") { PrincipalKind::Computer } else { PrincipalKind::User },
         distinguished_name: entry.dn.clone(),
         object_guid: Some(guid(entry)?),
@@ -299,12 +302,8 @@ fn parse(entry: &Entry, domain: &str) -> Result<Option<DirectoryAccount>, LdapEr
         domain_dns: domain.to_owned(),
     };
     let locked = entry.number("msDS-User-Account-Control-Computed").is_some_and(|bits| bits & LOCKED != 0);
-    Ok(Some(DirectoryAccount { facts, expires: expires(entry.number("accountExpires")), locked }))
-}
-
-/// `name@domain`; the identifier if that cannot name an account in our records.
-fn name(sam: &str, domain: &str, own: &Sid) -> Option<AccountName> {
-    format!("{sam}@{domain}").parse().or_else(|_| own.as_str().parse()).ok()
+    let (ends, password_set) = (expires(entry.number("accountExpires")), entry.number("pwdLastSet"));
+    Ok(Some(DirectoryAccount { facts, expires: ends, locked, password_set }))
 }
 
 /// accountExpires: 100 ns since 1601; 0 and the largest number mean never (MS-ADA1 2.2).

@@ -28,7 +28,7 @@ fn account(rid: u8) -> Arc<DirectoryAccount> {
         user_account_control: 512,
         domain_dns: "corp.test".to_owned(),
     };
-    Arc::new(DirectoryAccount { facts, expires: None, locked: false })
+    Arc::new(DirectoryAccount { facts, expires: None, locked: false, password_set: None })
 }
 
 fn key(rid: u8) -> AccountKey {

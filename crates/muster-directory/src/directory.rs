@@ -98,6 +98,15 @@ impl Directory {
         self.accounts.state()
     }
 
+    /// The domain's short name, `CORP`; `None` until the directory has told it.
+    #[must_use]
+    pub fn netbios_name(&self) -> Option<String> {
+        match self.state() {
+            State::Connected(session) => session.root.netbios.clone(),
+            State::Starting | State::Away { .. } => None,
+        }
+    }
+
     /// The templates and CAs.
     #[must_use]
     pub const fn live(&self) -> &Live {

@@ -4,11 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_core::identity::AccountName;
-use muster_core::identity::Principal;
-use muster_gss::Accepted;
 use muster_store::{Store, StoreError};
-
-use crate::fault::{AuthError, ServiceError};
 
 pub(crate) use muster_store::Account;
 
@@ -58,29 +54,5 @@ impl Accounts {
             known.accounts.insert(name.clone(), account.clone());
         }
         Ok(account)
-    }
-}
-
-/// From a name that an authentication proved to the account that it is.
-pub(crate) struct Identities {
-    accounts: Arc<Accounts>,
-}
-
-impl Identities {
-    /// Over the accounts of a store.
-    #[must_use]
-    pub(crate) const fn new(accounts: Arc<Accounts>) -> Self {
-        Self { accounts }
-    }
-
-    /// The account behind a ticket: the local one called `name@realm`, all in lower case.
-    ///
-    /// # Errors
-    /// [`AuthError::TicketAccount`] if there is none, or it is disabled.
-    pub(crate) async fn of_ticket(&self, accepted: &Accepted) -> Result<Principal, ServiceError> {
-        let name = accepted.principal.to_string();
-        let none = || AuthError::TicketAccount(name.chars().filter(|c| !c.is_control()).take(200).collect());
-        let account = self.accounts.get(&name.parse().map_err(|_| none())?).await?;
-        Ok(account.filter(|account| account.enabled).ok_or_else(none)?.principal.clone())
     }
 }

@@ -5,6 +5,7 @@
 //! forgot to authenticate would have nothing to handle.
 
 mod certificate;
+mod directory_password;
 mod hashing;
 mod kerberos;
 mod password;
@@ -19,10 +20,11 @@ use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{BadEnvelope, Envelope, Security};
 use muster_store::Store;
 
-use crate::accounts::{Accounts, Identities};
+use crate::accounts::Accounts;
 use crate::config::{Endpoint, Settings};
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::http::Exchange;
+use crate::identities::Identities;
 use crate::service::StartError;
 
 pub(crate) use certificate::serial_of;
@@ -91,6 +93,7 @@ impl<'a> Authenticated<'a> {
 /// Verifies evidence, by the one method of the endpoint.
 pub(crate) struct Authenticator {
     passwords: password::Passwords,
+    directory_passwords: directory_password::DirectoryPasswords,
     certificates: certificate::Certificates,
     tickets: kerberos::Tickets,
     clock: Arc<dyn Clock>,
@@ -105,14 +108,21 @@ impl Authenticator {
     pub(crate) fn new(
         store: Store,
         accounts: Arc<Accounts>,
+        identities: Arc<Identities>,
         settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let trusted = settings.client_trust.iter().map(trust::Trusted::load).collect::<Result<_, _>>()?;
+        let realms = Arc::new(kerberos::Realms::load(settings)?);
         Ok(Self {
-            passwords: password::Passwords::new(Arc::clone(&accounts), &settings.limits),
-            tickets: kerberos::Tickets::new(settings, Arc::new(Identities::new(Arc::clone(&accounts))))?,
-            certificates: certificate::Certificates::new(store, accounts, trusted),
+            passwords: password::Passwords::new(accounts, &settings.limits),
+            directory_passwords: directory_password::DirectoryPasswords::new(
+                Arc::clone(&identities),
+                Arc::clone(&realms),
+                &settings.limits,
+            ),
+            tickets: kerberos::Tickets::new(realms, Arc::clone(&identities)),
+            certificates: certificate::Certificates::new(store, identities, trusted),
             clock,
         })
     }
@@ -163,7 +173,13 @@ impl Authenticator {
             Method::UsernamePassword => {
                 let token = security.and_then(|Security { username_token, .. }| username_token);
                 let token = token.ok_or(AuthError::PasswordMissing)?;
-                self.passwords.verify(&token, peer, now).await?
+                match self.directory_passwords.domain_of(&token.username) {
+                    Some((domain, account)) => {
+                        let password = token.password.expose();
+                        self.directory_passwords.verify(domain, account, password, now).await?
+                    }
+                    None => self.passwords.verify(&token, peer, now).await?,
+                }
             }
             Method::ClientCertificate => {
                 let certificate =

@@ -1,49 +1,106 @@
-//! The templates that are offered, kept in memory until any of them changes.
+//! The templates that are offered, kept in memory until any of them changes: those of the store for everybody, those
+//! of a forest for its accounts.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_core::{Clock, Template, UnixTime};
+use muster_core::template::AccessRight;
+use muster_core::template::access::is_granted;
+use muster_core::{Clock, Oid, Principal, Template, UnixTime};
+use muster_directory::WireTemplate;
 use muster_store::{Store, StoreError};
 
-/// The templates at one moment.
+use crate::forest::{Forest, Offer};
+
+/// The templates at one moment, for the accounts of one forest or for local ones.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Changes with every change of a template or an account.
     pub generation: u64,
+    /// Changes with every change in the forest.
+    pub revision: u64,
     /// When this node first saw it; the change itself was no later.
     pub loaded: UnixTime,
-    /// Offered templates, by name.
+    /// Offered templates: those of the store, then those of the forest.
     pub templates: Vec<Template>,
+    /// What clients of Active Directory are told about the forest's templates.
+    pub wire: HashMap<Oid, WireTemplate>,
+    offer: Arc<Offer>,
 }
 
-/// Keeps the last snapshot.
+impl Snapshot {
+    /// The templates that `principal` may hear of: none of the forest's, if its entry for this CA does not let it enroll.
+    pub fn templates_for<'a>(&'a self, principal: &Principal) -> &'a [Template] {
+        let enrolls = match &self.offer.access {
+            Some(access) => is_granted(access, AccessRight::Enroll, &principal.sids),
+            None => true,
+        };
+        let own = self.templates.len().saturating_sub(self.offer.templates.len());
+        let until = if enrolls { self.templates.len() } else { own };
+        self.templates.get(..until).unwrap_or_default()
+    }
+}
+
+/// Keeps the last snapshot for each forest, and the one for local accounts.
 pub struct Catalog {
     store: Store,
+    forests: Vec<Forest>,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<Arc<Snapshot>>>,
+    last: Mutex<HashMap<Option<usize>, Arc<Snapshot>>>,
 }
 
 impl Catalog {
-    /// Over the templates of a store.
+    /// Over the templates of a store and of forests.
     #[must_use]
-    pub const fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, last: Mutex::new(None) }
+    pub(crate) fn new(store: Store, forests: Vec<Forest>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, forests, clock, last: Mutex::default() }
     }
 
-    /// The templates now.
+    /// The templates now, for `principal`.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
+    pub async fn snapshot(&self, principal: &Principal) -> Result<Arc<Snapshot>, StoreError> {
+        let domain = principal.name.directory_parts().map(|(domain, _)| domain);
+        let index = domain.and_then(|domain| self.forests.iter().position(|forest| forest.has(domain)));
+        let forest = index.and_then(|index| self.forests.get(index));
         let generation = self.store.generations().await?.configuration;
-        if let Some(last) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        let revision = forest.map_or(0, Forest::revision);
+        let kept = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
+        if let Some(last) = kept
             && last.generation == generation
+            && last.revision == revision
         {
-            return Ok(Arc::clone(last));
+            return Ok(last);
         }
-        let templates = self.store.catalog().await?;
-        let snapshot = Arc::new(Snapshot { generation, loaded: self.clock.now(), templates });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&snapshot));
+        let mut templates = self.store.catalog().await?;
+        let offer = match forest {
+            Some(forest) => forest.offer(&self.store.accepted_templates().await?),
+            None => Arc::default(),
+        };
+        let taken = |offered: &Template| {
+            templates.iter().any(|own| own.oid == offered.oid || own.name.eq_ignore_ascii_case(&offered.name))
+        };
+        // The store's templates are this administrator's own; a forest cannot replace them.
+        let fresh: Vec<_> = offer.templates.iter().filter(|(offered, _)| !taken(offered)).cloned().collect();
+        let mut wire = HashMap::with_capacity(fresh.len());
+        let offer = if fresh.len() == offer.templates.len() {
+            offer
+        } else {
+            tracing::warn!(
+                "a template of the directory has name or identifier of one in the store and is not offered"
+            );
+            Arc::new(Offer { templates: fresh, access: offer.access.clone() })
+        };
+        for (template, told) in &offer.templates {
+            if let Some(oid) = &template.oid {
+                wire.insert(oid.clone(), told.clone());
+            }
+            templates.push(template.clone());
+        }
+        let loaded = self.clock.now();
+        let snapshot = Arc::new(Snapshot { generation, revision, loaded, templates, wire, offer });
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::clone(&snapshot));
         Ok(snapshot)
     }
 }

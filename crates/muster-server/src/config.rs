@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_core::Method;
+use muster_directory::ldap::LdapSettings;
 
 pub use reference::reference;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub client_trust: Vec<ClientTrust>,
     /// Realms whose tickets are accepted.
     pub kerberos: Vec<KerberosRealm>,
+    /// Active Directory domains.
+    pub directories: Vec<DirectoryDomain>,
     /// Certificates of proxies to which tickets may be bound.
     pub proxy_certificates: Vec<PathBuf>,
     /// Bounds.
@@ -145,8 +148,22 @@ pub struct ClientTrust {
     pub ca_file: PathBuf,
     /// File with its revocation list.
     pub crl_file: PathBuf,
-    /// The name that is the account's.
-    pub name: file::ClientName,
+    /// The account behind a certificate.
+    pub account: TrustedAccount,
+}
+
+/// How a certificate of another CA names an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustedAccount {
+    /// A name in it is the name of a local account.
+    Local(file::ClientName),
+    /// It is an account of a domain.
+    Directory {
+        /// The domain.
+        domain: String,
+        /// Whether names count where there is no security identifier.
+        weak_names: bool,
+    },
 }
 
 /// A realm in which this service has an account.
@@ -158,6 +175,25 @@ pub struct KerberosRealm {
     pub keytab: PathBuf,
     /// `HTTP/host`, without the realm.
     pub services: Vec<String>,
+}
+
+/// An Active Directory domain.
+#[derive(Clone, Debug)]
+pub struct DirectoryDomain {
+    /// DNS name, in lower case.
+    pub domain: String,
+    /// Kerberos realm.
+    pub realm: String,
+    /// How it is reached.
+    pub ldap: LdapSettings,
+    /// Whether its forest's templates are offered.
+    pub templates: bool,
+    /// Whether passwords of its users are accepted.
+    pub passwords: bool,
+    /// What may stand after the `@` in names of its users beside domain and realm.
+    pub upn_suffixes: Vec<String>,
+    /// The configured domain whose forest's templates its accounts get: itself, or one that trusts it.
+    pub forest: String,
 }
 
 /// Plain HTTP for what relying parties fetch.

@@ -129,6 +129,13 @@ fn names(parsed: &ParsedRequest) -> RequestedNames {
     names
 }
 
+/// The SID extension of a certificate, as text; `None` if it has none.
+pub(crate) fn sid_of(certificate: &x509_cert::Certificate) -> Option<String> {
+    let extensions = certificate.tbs_certificate().extensions()?;
+    let extension = extensions.iter().find(|extension| extension.extn_id.to_string() == SID_EXTENSION)?;
+    Some(sid_text(extension.extn_value.as_bytes()))
+}
+
 /// The SID in 1.3.6.1.4.1.311.25.2, as far as it can be read: `S-` up to the end of the octets. A value that cannot
 /// be read still counts as a SID, which equals nobody's.
 fn sid_text(value: &[u8]) -> String {

@@ -24,6 +24,7 @@ use crate::catalog::Catalog;
 use crate::config::Endpoint;
 use crate::decode;
 use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::identities::Identities;
 use crate::record::Record;
 
 /// Seconds for which the same octets of the same caller get the same answer.
@@ -55,6 +56,8 @@ pub struct Enrollment {
     pub store: Store,
     /// The embedded CA.
     pub authority: Arc<Authority>,
+    /// The accounts.
+    pub(crate) identities: Arc<Identities>,
     /// The templates offered.
     pub catalog: Catalog,
     /// The CA's key exchange certificate, DER, once there is one.
@@ -91,11 +94,8 @@ impl Enrollment {
 
     /// Whether the caller would still be authenticated: account and certificate are as they were.
     async fn check_caller(&self, caller: &Caller) -> Result<(), ServiceError> {
-        let account = self.store.account(&caller.principal().name).await?;
-        let same = account.is_some_and(|a| a.enabled && a.principal == *caller.principal());
+        self.identities.check(caller.principal(), caller.method()).await?;
         match caller.certificate() {
-            None if !same => Err(AuthError::BadCredentials.into()),
-            Some(_) if !same => Err(AuthError::CertificateUnknown.into()),
             None => Ok(()),
             Some(der) => match serial_of(der) {
                 Some(serial) => match self.store.known_certificate(serial, der).await? {
@@ -116,13 +116,13 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
         let now = self.clock.now();
-        let snapshot = self.catalog.snapshot().await?;
+        let snapshot = self.catalog.snapshot(caller.principal()).await?;
         let principal = caller.principal();
         let id = self.store.reserve_request_id().await?;
         record.request = Some(id);
 
         // 1. Which template, and may this caller enroll for it?
-        let template = policy::authorize(principal, &snapshot.templates, &submission.template);
+        let template = policy::authorize(principal, snapshot.templates_for(principal), &submission.template);
         let template_name = template.as_ref().ok().map(|t| t.name.clone());
         record.template.clone_from(&template_name);
         let actor = record.actor();
@@ -302,11 +302,12 @@ impl Enrollment {
         let id = row.summary.id;
         let now = self.clock.now();
         let submission = decode::submission(&row.raw)?;
-        let snapshot = self.catalog.snapshot().await?;
+        let snapshot = self.catalog.snapshot(caller.principal()).await?;
         let principal = caller.principal();
         let refused = |refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None };
         let template: &Template =
-            policy::authorize(principal, &snapshot.templates, &submission.template).map_err(refused)?;
+            policy::authorize(principal, snapshot.templates_for(principal), &submission.template)
+                .map_err(refused)?;
         // An officer approved what the template said then, and nothing else is issued on that word.
         let approved_for = row.summary.decision.and_then(|decision| decision.approved_for);
         let revision = template.revision();

@@ -162,6 +162,9 @@ pub enum Unavailable {
     /// Keytab or replay cache cannot be used.
     #[error("{0}")]
     Kerberos(String),
+    /// A directory does not answer.
+    #[error("{0}")]
+    Directory(String),
 }
 
 /// Everything that can go wrong between a message and its answer.
@@ -256,6 +259,7 @@ impl ServiceError {
             Self::Unavailable(Unavailable::Store(_)) => "STORE",
             Self::Unavailable(Unavailable::Signer(_)) => "SIGNER",
             Self::Unavailable(Unavailable::Kerberos(_)) => "KERBEROS",
+            Self::Unavailable(Unavailable::Directory(_)) => "DIRECTORY",
             Self::Internal(_) => "INTERNAL",
         }
     }

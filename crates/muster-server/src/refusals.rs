@@ -70,9 +70,9 @@ impl Refusals {
         event.object = object(record, error, omitted);
         event.outcome = match error {
             ServiceError::Internal(_)
-            | ServiceError::Unavailable(Unavailable::Signer(_) | Unavailable::Kerberos(_)) => {
-                AuditOutcome::Failed(error.code().to_owned())
-            }
+            | ServiceError::Unavailable(
+                Unavailable::Signer(_) | Unavailable::Kerberos(_) | Unavailable::Directory(_),
+            ) => AuditOutcome::Failed(error.code().to_owned()),
             ServiceError::Http(_)
             | ServiceError::Envelope(_)
             | ServiceError::Destination(_)

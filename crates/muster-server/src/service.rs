@@ -26,7 +26,9 @@ use crate::config::{Endpoint, Listener, Service, Settings, TlsSettings};
 use crate::doors::{Door, Doors};
 use crate::enroll::Enrollment;
 use crate::fault::{self, HttpError, ServiceError};
+use crate::forest::Forest;
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
+use crate::identities::{self, Identities};
 use crate::publish::{PublishError, Publisher};
 use crate::record::Record;
 use crate::refusals::Refusals;
@@ -224,10 +226,15 @@ impl Node {
                 "a request was cut off between intent and certificate; its serial number is revoked"
             );
         }
+        let domains = identities::connect(&settings, &clock);
+        let forests = Forest::all(&settings, &domains);
+        let accounts = Arc::new(Accounts::new(store.clone()));
+        let identities = Arc::new(Identities::new(Arc::clone(&accounts), domains, Arc::clone(&clock)));
         let enrollment = Enrollment {
             store: store.clone(),
             authority: Arc::clone(&authority),
-            catalog: Catalog::new(store.clone(), Arc::clone(&clock)),
+            identities: Arc::clone(&identities),
+            catalog: Catalog::new(store.clone(), forests, Arc::clone(&clock)),
             exchange: ArcSwapOption::empty(),
             clock: Arc::clone(&clock),
         };
@@ -252,8 +259,8 @@ impl Node {
             Some(id) => id.clone(),
             None => store.instance().await?.map(|i| i.policy_id).ok_or(StartError::NoInstance)?,
         };
-        let accounts = Arc::new(Accounts::new(store.clone()));
-        let authenticator = Authenticator::new(store, accounts, &settings, Arc::clone(&clock))?;
+        let authenticator =
+            Authenticator::new(store, accounts, Arc::clone(&identities), &settings, Arc::clone(&clock))?;
         let state = Arc::new(State {
             endpoints: settings
                 .endpoints()

@@ -1,5 +1,7 @@
 //! The policy service: the templates and CAs that this caller may use (MS-XCEP 3.1.4.1).
 
+mod from_directory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -69,10 +71,13 @@ impl PolicyService {
         now: UnixTime,
     ) -> Result<String, ServiceError> {
         let request = GetPolicies::parse(message.action(), message.body())?;
-        let snapshot = catalog.snapshot().await?;
+        let principal = message.caller().principal();
+        let snapshot = catalog.snapshot(principal).await?;
         // The second in which it changed counts as before the change.
         let fresh = |last: i64| last > snapshot.loaded.0 && now.0 - last < LONGEST_UNCHANGED && last <= now.0;
-        if request.client.last_update.is_some_and(|last| fresh(last.unix())) {
+        // Groups of a directory change without a change here.
+        let may_be_fresh = principal.directory.is_none();
+        if may_be_fresh && request.client.last_update.is_some_and(|last| fresh(last.unix())) {
             let answer = GetPoliciesResponse::not_changed(
                 self.policy_id.clone(),
                 self.settings.policy_name.clone(),
@@ -84,15 +89,17 @@ impl PolicyService {
         let mut policies = Vec::new();
         // A CA without an address could not be asked; then there is nothing to offer.
         let reachable = !self.uris.is_empty();
-        for template in snapshot.templates.iter().filter(|_| reachable) {
-            let permission = template.permission(message.caller().principal());
+        for template in snapshot.templates_for(principal).iter().filter(|_| reachable) {
+            let permission = template.permission(principal);
             let Some(oid) = template.oid.as_ref().filter(|_| permission.enroll) else { continue };
-            let keeps = request
-                .request_filter
-                .as_ref()
-                .is_none_or(|f| f.keeps(oid.as_str(), private_key_flags(template)));
-            if keeps {
-                policies.push(policy(template, oid, permission, &mut oids));
+            let wire = snapshot.wire.get(oid);
+            let key_flags =
+                wire.map_or_else(|| private_key_flags(template), |w| PrivateKeyFlags(w.private_key_flags));
+            if request.request_filter.as_ref().is_none_or(|f| f.keeps(oid.as_str(), key_flags)) {
+                policies.push(match wire {
+                    Some(wire) => from_directory::policy(template, wire, oid, permission, &mut oids),
+                    None => policy(template, oid, permission, &mut oids),
+                });
             }
         }
         let cas = if policies.is_empty() {

@@ -87,6 +87,7 @@ fn all() -> Vec<ServiceError> {
         Unavailable::Store("the disk is full".to_owned()).into(),
         Unavailable::Signer("the key is gone".to_owned()).into(),
         Unavailable::Kerberos("the keytab has no key".to_owned()).into(),
+        Unavailable::Directory("no domain controller answers".to_owned()).into(),
         ServiceError::Internal("a fault of ours".to_owned()),
     ];
     let tickets = [

@@ -1,5 +1,7 @@
 //! Templates: the catalog offered now, and every version that ever was.
 
+use std::collections::BTreeSet;
+
 use muster_core::audit::Actor;
 use muster_core::{Template, UnixTime};
 
@@ -99,5 +101,29 @@ impl Store {
     pub async fn template_history(&self, name: &str) -> Result<Vec<TemplateVersion>, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
         db.read(|conn| sqlite::templates::history(conn, name))
+    }
+
+    /// Notes that an officer accepts a template of a directory as it is now, by the fingerprint of its content.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accept_template(
+        &self,
+        fingerprint: String,
+        name: String,
+        actor: Actor,
+        at: UnixTime,
+    ) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |tx| sqlite::templates::accept(tx, &fingerprint, &name, &actor, at)).await
+    }
+
+    /// The fingerprints that officers accepted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accepted_templates(&self) -> Result<BTreeSet<String>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(sqlite::templates::accepted)
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use der::{Decode, Encode};
-use muster_core::identity::AccountName;
+use muster_core::identity::Principal;
 use muster_core::request::Serial;
 use muster_core::template::eku::CLIENT_AUTHENTICATION;
 use muster_core::{Caller, Method, UnixTime};
@@ -16,19 +16,20 @@ use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
-use super::trust::Trusted;
-use crate::accounts::Accounts;
+use super::trust::{Mapped, Trusted};
+use crate::decode;
 use crate::fault::{AuthError, ServiceError};
+use crate::identities::Identities;
 
 pub(super) struct Certificates {
     store: Store,
-    accounts: Arc<Accounts>,
+    identities: Arc<Identities>,
     trusted: Vec<Trusted>,
 }
 
 impl Certificates {
-    pub(super) const fn new(store: Store, accounts: Arc<Accounts>, trusted: Vec<Trusted>) -> Self {
-        Self { store, accounts, trusted }
+    pub(super) const fn new(store: Store, identities: Arc<Identities>, trusted: Vec<Trusted>) -> Self {
+        Self { store, identities, trusted }
     }
 
     pub(super) async fn verify(
@@ -42,13 +43,17 @@ impl Certificates {
             None => None,
         };
         let Some(known) = known else {
-            let account = self.trusted.iter().find_map(|ca| ca.account(certificate, chain, now));
-            let account = account.ok_or(AuthError::CertificateUnknown)?;
+            let mapped = self.trusted.iter().find_map(|ca| ca.account(certificate, chain, now));
+            let mapped = mapped.ok_or(AuthError::CertificateUnknown)?;
             // The verifier takes a certificate without any purpose for one with every purpose.
             if !is_for_clients(certificate) {
                 return Err(AuthError::CertificatePurpose.into());
             }
-            return self.caller(&account, certificate).await;
+            let principal = match mapped {
+                Mapped::Local(name) => self.identities.local(&name).await?,
+                Mapped::Directory { domain, key } => self.identities.mapped(&domain, &key).await?,
+            };
+            return caller(principal, certificate);
         };
         if !is_for_clients(certificate) {
             return Err(AuthError::CertificatePurpose.into());
@@ -59,19 +64,15 @@ impl Certificates {
         if now > known.not_after || now < known.not_before {
             return Err(AuthError::CertificateExpired(known.not_after).into());
         }
-        self.caller(&known.account, certificate).await
+        let sid = Certificate::from_der(certificate).ok().and_then(|c| decode::sid_of(&c));
+        let sid = sid.map(|sid| sid.parse()).transpose().map_err(|_| AuthError::CertificateUnknown)?;
+        caller(self.identities.named(&known.account, sid.as_ref()).await?, certificate)
     }
+}
 
-    async fn caller(
-        &self,
-        name: &AccountName,
-        certificate: &CertificateDer<'_>,
-    ) -> Result<Caller, ServiceError> {
-        let account = self.accounts.get(name).await?.filter(|account| account.enabled);
-        let account = account.ok_or(AuthError::CertificateUnknown)?;
-        Ok(Caller::authenticated(account.principal.clone(), Method::ClientCertificate)
-            .with_certificate(certificate.to_vec()))
-    }
+fn caller(principal: Option<Principal>, certificate: &CertificateDer<'_>) -> Result<Caller, ServiceError> {
+    let principal = principal.ok_or(AuthError::CertificateUnknown)?;
+    Ok(Caller::authenticated(principal, Method::ClientCertificate).with_certificate(certificate.to_vec()))
 }
 
 /// Whether the certificate names the purpose client authentication. Its octets are those that an accepted CA signed.

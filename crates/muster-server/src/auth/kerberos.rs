@@ -14,10 +14,10 @@ use muster_gss::{Accepted, Acceptor, AcceptorSettings, ChannelBinding, Gss, Refu
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::accounts::Identities;
 use crate::config::{KerberosRealm, Settings};
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::http::Exchange;
+use crate::identities::Identities;
 
 /// Used tickets are remembered in this file of the data directory.
 const REPLAY_CACHE: &str = "kerberos.rcache";
@@ -41,10 +41,15 @@ pub enum KerberosError {
     Proxy(String),
 }
 
+/// The realms in which this service has keys.
+pub(super) struct Realms {
+    acceptors: Vec<(String, Acceptor)>,
+    proxies: Vec<ChannelBinding>,
+}
+
 /// Accepts tickets for this service.
 pub(super) struct Tickets {
-    realms: Vec<Acceptor>,
-    proxies: Vec<ChannelBinding>,
+    realms: Arc<Realms>,
     identities: Arc<Identities>,
 }
 
@@ -56,11 +61,11 @@ pub(crate) struct Ticket {
     pub(crate) reply: Option<HeaderValue>,
 }
 
-impl Tickets {
+impl Realms {
     /// One acceptor for each realm; none, and nothing loaded, without realms.
-    pub(super) fn new(settings: &Settings, identities: Arc<Identities>) -> Result<Self, KerberosError> {
+    pub(super) fn load(settings: &Settings) -> Result<Self, KerberosError> {
         if settings.kerberos.is_empty() {
-            return Ok(Self { realms: Vec::new(), proxies: Vec::new(), identities });
+            return Ok(Self { acceptors: Vec::new(), proxies: Vec::new() });
         }
         let gss = Gss::load()?;
         let acceptor = |realm: &KerberosRealm| {
@@ -73,7 +78,7 @@ impl Tickets {
                 services: services.map_err(|e| wrong(e.to_string()))?,
                 replay_cache: ReplayCache::File(settings.data_dir.join(REPLAY_CACHE)),
             };
-            gss.acceptor(&acceptor).map_err(|e| wrong(e.to_string()))
+            Ok((realm.name.clone(), gss.acceptor(&acceptor).map_err(|e| wrong(e.to_string()))?))
         };
         let binding = |path: &std::path::PathBuf| {
             let wrong = |problem: String| KerberosError::Proxy(format!("{}: {problem}", path.display()));
@@ -81,10 +86,20 @@ impl Tickets {
             ChannelBinding::tls_server_end_point(&der).map_err(|e| wrong(e.to_string()))
         };
         Ok(Self {
-            realms: settings.kerberos.iter().map(acceptor).collect::<Result<_, _>>()?,
+            acceptors: settings.kerberos.iter().map(acceptor).collect::<Result<_, KerberosError>>()?,
             proxies: settings.proxy_certificates.iter().map(binding).collect::<Result<_, _>>()?,
-            identities,
         })
+    }
+
+    /// The acceptor of a realm.
+    pub(super) fn acceptor(&self, realm: &str) -> Option<&Acceptor> {
+        self.acceptors.iter().find(|(name, _)| name == realm).map(|(_, acceptor)| acceptor)
+    }
+}
+
+impl Tickets {
+    pub(super) const fn new(realms: Arc<Realms>, identities: Arc<Identities>) -> Self {
+        Self { realms, identities }
     }
 
     /// Verifies the ticket of a message, and finds the account behind it.
@@ -92,10 +107,11 @@ impl Tickets {
         let token = token(exchange.authorization.as_ref())?;
         let own = exchange.connection.shown.as_ref().and_then(|shown| shown.certificate());
         let own = own.and_then(|der| ChannelBinding::tls_server_end_point(der).ok());
-        let bindings: Vec<ChannelBinding> = own.into_iter().chain(self.proxies.iter().cloned()).collect();
+        let bindings: Vec<ChannelBinding> =
+            own.into_iter().chain(self.realms.proxies.iter().cloned()).collect();
         // Decrypting a ticket takes some 30 µs and a look into two files, less than handing it to another thread.
         let accepted = self.accept(&token, &bindings).map_err(refusal)?;
-        let principal = self.identities.of_ticket(&accepted).await?;
+        let principal = self.identities.of_ticket(&accepted.principal, accepted.pac.as_ref()).await?;
         let reply = format!("Negotiate {}", STANDARD.encode(&accepted.reply));
         Ok(Ticket {
             caller: Caller::authenticated(principal, Method::Kerberos),
@@ -106,8 +122,8 @@ impl Tickets {
     /// By the realm that the ticket is of. Only its keys open the ticket, so nothing depends on what the realm says.
     fn accept(&self, token: &[u8], bindings: &[ChannelBinding]) -> Result<Accepted, Refused> {
         let mut outcome = Err(Refused::WrongService(String::new()));
-        for realm in &self.realms {
-            outcome = realm.accept(token, bindings);
+        for (_, acceptor) in &self.realms.acceptors {
+            outcome = acceptor.accept(token, bindings);
             if !matches!(outcome, Err(Refused::WrongService(_))) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Client certificates of other CAs that the configuration trusts, mapped to local accounts.
+//! Client certificates of other CAs that the configuration trusts, mapped to accounts.
 //!
 //! A certificate is accepted if it chains to the configured anchor, is for client authentication, is valid now, is
 //! not on the configured revocation list, and carries exactly one name of the configured kind that is the name of an
@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use der::Decode;
 use muster_core::UnixTime;
 use muster_core::identity::AccountName;
+use muster_directory::AccountKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
 use webpki::{
@@ -22,7 +23,8 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::config::file::ClientName;
-use crate::config::{ClientTrust, ConfigError};
+use crate::config::{ClientTrust, ConfigError, TrustedAccount};
+use crate::decode;
 
 /// Certificates of a handshake that are looked at, beside the client's own.
 pub(crate) const LONGEST_CHAIN: usize = 4;
@@ -32,7 +34,20 @@ pub(crate) struct Trusted {
     anchor: TrustAnchor<'static>,
     crl_file: PathBuf,
     crl: Mutex<Option<(SystemTime, CertRevocationList<'static>)>>,
-    name: ClientName,
+    account: TrustedAccount,
+}
+
+/// The account that a certificate names.
+pub(crate) enum Mapped {
+    /// Of the store.
+    Local(AccountName),
+    /// Of a domain.
+    Directory {
+        /// The domain.
+        domain: String,
+        /// What the certificate says.
+        key: AccountKey,
+    },
 }
 
 impl Trusted {
@@ -52,7 +67,7 @@ impl Trusted {
             anchor: anchor.to_owned(),
             crl_file: trust.crl_file.clone(),
             crl: Mutex::default(),
-            name: trust.name,
+            account: trust.account.clone(),
         };
         trusted
             .with_crl(|_| ())
@@ -66,7 +81,7 @@ impl Trusted {
         certificate: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Option<AccountName> {
+    ) -> Option<Mapped> {
         let leaf = EndEntityCert::try_from(certificate).ok()?;
         let seconds = u64::try_from(now.0).ok()?;
         let time = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
@@ -90,20 +105,34 @@ impl Trusted {
             .ok()
             .map(|_| ())
         })??;
-        self.name_in(certificate)?.parse().ok()
+        self.mapped(certificate)
     }
 
-    /// The one name of the configured kind; none if there are several.
-    fn name_in(&self, certificate: &[u8]) -> Option<String> {
+    /// What the certificate says about its account. A security identifier goes before any name (KB5014754).
+    fn mapped(&self, certificate: &[u8]) -> Option<Mapped> {
         let certificate = Certificate::from_der(certificate).ok()?;
-        let (_, names) = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
-        let mut found = names.0.iter().filter_map(|name| match (self.name, name) {
-            (ClientName::DnsName, GeneralName::DnsName(name)) => Some(name.to_string()),
-            (ClientName::Email, GeneralName::Rfc822Name(address)) => Some(address.to_string()),
-            _ => None,
-        });
-        let name = found.next()?;
-        found.next().is_none().then_some(name)
+        match &self.account {
+            TrustedAccount::Local(kind) => {
+                let name = the_one(&certificate, |name| match (kind, name) {
+                    (ClientName::DnsName, GeneralName::DnsName(name)) => Some(name.to_string()),
+                    (ClientName::Email, GeneralName::Rfc822Name(address)) => Some(address.to_string()),
+                    _ => None,
+                })?;
+                Some(Mapped::Local(name.parse().ok().filter(AccountName::is_local)?))
+            }
+            TrustedAccount::Directory { domain, weak_names } => {
+                let weak = || {
+                    let upn = the_one(&certificate, upn_of).map(AccountKey::Upn);
+                    upn.or_else(|| the_one(&certificate, host_of).map(AccountKey::DnsName))
+                };
+                let key = match decode::sid_of(&certificate) {
+                    Some(sid) => AccountKey::Sid(sid.parse().ok()?),
+                    None if *weak_names => weak()?,
+                    None => return None,
+                };
+                Some(Mapped::Directory { domain: domain.clone(), key })
+            }
+        }
     }
 
     /// Calls `use_it` with the list, read again if the file changed.
@@ -119,4 +148,29 @@ impl Trusted {
         }
         held.as_ref().map(|(_, list)| use_it(list))
     }
+}
+
+fn host_of(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        _ => None,
+    }
+}
+
+/// otherName 1.3.6.1.4.1.311.20.2.3, a UTF8String.
+fn upn_of(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::OtherName(other) if other.type_id.to_string() == "1.3.6.1.4.1.311.20.2.3" => {
+            other.value.decode_as::<String>().ok()
+        }
+        _ => None,
+    }
+}
+
+/// The one alternative name that `of` takes; none if there are several.
+fn the_one(certificate: &Certificate, of: impl Fn(&GeneralName) -> Option<String>) -> Option<String> {
+    let (_, names) = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
+    let mut found = names.0.iter().filter_map(of);
+    let name = found.next()?;
+    found.next().is_none().then_some(name)
 }

@@ -40,6 +40,9 @@ pub struct File {
     /// Kerberos realms whose tickets are accepted, by name.
     #[serde(default)]
     pub kerberos: BTreeMap<String, Kerberos>,
+    /// Active Directory domains whose accounts may enroll, by DNS name.
+    #[serde(default)]
+    pub directory: BTreeMap<String, Directory>,
     /// Bounds on what callers may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -191,8 +194,17 @@ pub struct ClientTrust {
     pub ca_file: PathBuf,
     /// File with its revocation list, PEM or DER; read again when it changes. One that has run out trusts nobody.
     pub crl_file: PathBuf,
-    /// The name in a certificate that is the name of the account: `dns_name` or `email`.
-    pub name: ClientName,
+    /// The name in a certificate that is the name of the local account: `dns_name` or `email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ClientName>,
+    /// Instead of `name`: the configured domain whose account the certificate is for, by the security identifier in it
+    /// (1.3.6.1.4.1.311.25.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// With `directory`: certificates without a security identifier are mapped by user principal name or host name.
+    /// Whoever can have such a name written into a certificate of that CA is taken for its owner.
+    #[serde(default)]
+    pub weak_names: bool,
 }
 
 /// The kind of alternative name that is mapped to an account.
@@ -214,6 +226,42 @@ pub struct Kerberos {
     pub keytab: PathBuf,
     /// Names of this service in tickets, such as `HTTP/pki.corp.example`: one for each host name that clients use.
     pub services: Vec<String>,
+}
+
+/// `[directory."DOMAIN"]`, such as `[directory."corp.example"]`: an Active Directory domain whose accounts may enroll.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// Its Kerberos realm; by default the domain in upper case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+    /// Domain controllers in the order of preference, such as `dc1.corp.example`; by default those that DNS names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// The account as which this service reads the directory, such as `svc-muster@CORP.EXAMPLE`.
+    pub account: String,
+    /// File with that account's keys; by default the keytab of the realm's `[kerberos."REALM"]`. The connection is
+    /// encrypted by Kerberos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keytab: Option<PathBuf>,
+    /// File with that account's password, instead of keys. Needs `ca_file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// PEM file with the CA of the domain controllers' certificates: the connection is LDAPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Offer the templates that the forest publishes for this CA.
+    #[serde(default = "defaults::yes")]
+    pub templates: bool,
+    /// Accept the passwords of its users where `username_password` is configured. The realm needs `[kerberos."REALM"]`.
+    #[serde(default)]
+    pub passwords: bool,
+    /// What may stand after the `@` in names of its users beside the domain, such as `example.com`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upn_suffixes: Vec<String>,
+    /// Another configured domain, whose forest trusts this one: its templates are offered instead of this forest's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_by: Option<String>,
 }
 
 /// `[limits]`
@@ -267,6 +315,9 @@ impl Default for Limits {
 mod defaults {
     use std::path::PathBuf;
 
+    pub(super) const fn yes() -> bool {
+        true
+    }
     pub(super) fn data_dir() -> PathBuf {
         PathBuf::from(".")
     }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use muster_core::Method;
 use muster_core::names::is_host_name;
 
-use super::{
-    Advertised, CaSettings, ClientTrust, Endpoint, KerberosRealm, Listener, Publication, Service, Settings,
-    TlsSettings, file,
-};
+use super::{Advertised, CaSettings, Endpoint, Listener, Publication, Service, Settings, TlsSettings, file};
+
+mod domains;
 
 /// A broken rule.
 pub(super) struct Fault {
@@ -94,7 +93,8 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
             renewal_only: other.renewal_only,
         });
     }
-    let kerberos = kerberos(tree, base, policy_endpoints.iter().chain(&enrollment_endpoints))?;
+    let kerberos = domains::kerberos(tree, base, policy_endpoints.iter().chain(&enrollment_endpoints))?;
+    let directories = domains::directories(tree, base, &kerberos)?;
     let publication_url = tree.publication.url.trim_end_matches('/');
     if !publication_url.starts_with("http://") || publication_url.len() <= "http://".len() {
         return fault(
@@ -118,64 +118,13 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         enrollment_endpoints,
         advertised,
         publication: Publication { address: tree.publication.address, url: publication_url.to_owned() },
-        client_trust: tree
-            .client_trust
-            .iter()
-            .map(|trust| ClientTrust {
-                ca_file: base.join(&trust.ca_file),
-                crl_file: base.join(&trust.crl_file),
-                name: trust.name,
-            })
-            .collect(),
+        client_trust: domains::client_trust(tree, base, &directories)?,
+        directories,
         kerberos,
         proxy_certificates: tree.tls.proxy_certificates.iter().map(|file| base.join(file)).collect(),
         limits: tree.limits.clone(),
         data_dir,
     })
-}
-
-/// The realms, and whether there is one for the endpoints that need one.
-fn kerberos<'e>(
-    tree: &file::File,
-    base: &Path,
-    mut endpoints: impl Iterator<Item = &'e Arc<Endpoint>>,
-) -> Result<Vec<KerberosRealm>, Fault> {
-    let mut realms = Vec::new();
-    for (name, written) in &tree.kerberos {
-        let key = format!("kerberos.\"{name}\"");
-        let is_realm = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b".-_".contains(&b));
-        if !is_realm {
-            return fault(
-                key,
-                format!("'{name}' is not the name of a realm: write it in upper case, as in CORP.EXAMPLE"),
-            );
-        }
-        if written.services.is_empty() {
-            return fault(format!("{key}.services"), "needs a name such as HTTP/pki.corp.example");
-        }
-        for service in &written.services {
-            let host = service.strip_prefix("HTTP/");
-            if !host.is_some_and(|host| host == "localhost" || is_host_name(host, false)) {
-                return fault(
-                    format!("{key}.services"),
-                    format!("'{service}' must be HTTP/ and a host name in lower case, without the realm"),
-                );
-            }
-        }
-        realms.push(KerberosRealm {
-            name: name.clone(),
-            keytab: base.join(&written.keytab),
-            services: written.services.clone(),
-        });
-    }
-    if realms.is_empty() && endpoints.any(|endpoint| endpoint.method == Method::Kerberos) {
-        return fault(
-            "kerberos",
-            "an endpoint has authentication = \"kerberos\"; add [kerberos.\"YOUR.REALM\"] with keytab and services",
-        );
-    }
-    Ok(realms)
 }
 
 fn tls(tree: &file::File, base: &Path) -> Result<TlsSettings, Fault> {

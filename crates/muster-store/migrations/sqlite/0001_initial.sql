@@ -45,6 +45,14 @@ CREATE TABLE template_versions (
     PRIMARY KEY (template, major, minor)
 ) STRICT, WITHOUT ROWID;
 
+-- Contents of templates in a directory that an officer accepted in spite of their dangers, by fingerprint.
+CREATE TABLE accepted_templates (
+    fingerprint TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    officer TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The request table: narrow, written in the order of its key.
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,

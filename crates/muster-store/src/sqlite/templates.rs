@@ -1,6 +1,8 @@
 //! Rows of templates. A template is stored as JSON and read back without [`Template::check`]: what an earlier
 //! version accepted must stay readable when a later one is stricter.
 
+use std::collections::BTreeSet;
+
 use muster_core::audit::{Action, Actor, Event};
 use muster_core::{Template, UnixTime};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -137,4 +139,27 @@ pub(crate) fn history(conn: &Connection, name: &str) -> Result<Vec<TemplateVersi
     };
     let rows = statement.query_map([name_key(name)], |row| Ok(read(row)))?;
     rows.map(|row| row?).collect()
+}
+
+pub(crate) fn accept(
+    tx: &Tx<'_>,
+    fingerprint: &str,
+    name: &str,
+    actor: &Actor,
+    at: UnixTime,
+) -> Result<(), StoreError> {
+    let added = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO accepted_templates (fingerprint, name, officer, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (fingerprint) DO NOTHING",
+        )?
+        .execute(params![fingerprint, name, actor.to_string(), at.0])?;
+    if added == 0 { Ok(()) } else { changed(tx, name, Action::AcceptTemplate, actor, at) }
+}
+
+pub(crate) fn accepted(conn: &Connection) -> Result<BTreeSet<String>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT fingerprint FROM accepted_templates")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

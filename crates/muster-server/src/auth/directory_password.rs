@@ -1,0 +1,239 @@
+//! User name and password against a directory: the KDC says whether the password is right, and a ticket for this very
+//! service proves that it was the KDC.
+//!
+//! The directory locks an account after some wrong passwords, so that whoever can reach this service could lock
+//! everybody out. Therefore an account is asked about only [`GUESSES`] times in [`GUESS_SECONDS`]; after that its passwords
+//! are refused here. What was verified is remembered as for local accounts, until the account's password changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use muster_core::{Caller, Method, UnixTime};
+use muster_gss::{Account, Pac, PasswordRefused, Principal, Verified};
+use tokio::sync::Semaphore;
+
+use super::kerberos::Realms;
+use crate::config::file;
+use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::identities::{Domain, Identities};
+
+/// Wrong passwords of one account that are shown to the directory; below the five that administrators often allow.
+const GUESSES: u32 = 4;
+/// For so long; directories that lock accounts forget wrong passwords in half an hour.
+const GUESS_SECONDS: i64 = 1_800;
+/// Names and passwords remembered at most.
+const MEMORY: usize = 20_000;
+/// Longest password that is looked at, in bytes.
+const LONGEST_PASSWORD: usize = 1024;
+
+/// Verifies passwords of directories' users.
+pub(super) struct DirectoryPasswords {
+    identities: Arc<Identities>,
+    realms: Arc<Realms>,
+    verified: Mutex<HashMap<[u8; 32], Remembered>>,
+    guesses: Mutex<HashMap<Account, Guesses>>,
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+    key: Option<hmac::Key>,
+    remember_seconds: i64,
+}
+
+/// A verified password.
+#[derive(Clone)]
+struct Remembered {
+    until: UnixTime,
+    principal: Principal,
+    pac: Option<Arc<Pac>>,
+    /// When the account's password was set, as the directory says.
+    password_set: Option<i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Guesses {
+    since: UnixTime,
+    count: u32,
+}
+
+impl DirectoryPasswords {
+    pub(super) fn new(identities: Arc<Identities>, realms: Arc<Realms>, limits: &file::Limits) -> Self {
+        Self {
+            identities,
+            realms,
+            verified: Mutex::default(),
+            guesses: Mutex::default(),
+            running: Arc::new(Semaphore::new(limits.password_verifications)),
+            waiting: Semaphore::new(limits.password_queue.max(1)),
+            // Without randomness nothing is remembered.
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
+            remember_seconds: i64::try_from(limits.password_cache_seconds).unwrap_or(0),
+        }
+    }
+
+    /// The domain that a user name belongs to, if it is one whose passwords are accepted: `CORP.EXAMPLE\alice`,
+    /// `alice@corp.example`, or a user principal name with one of the domain's suffixes.
+    pub(super) fn domain_of(&self, username: &str) -> Option<(&Domain, Account)> {
+        let by_name = |name: &str| {
+            self.identities.domains().iter().find(|domain| {
+                domain.settings.passwords
+                    && (name.eq_ignore_ascii_case(&domain.settings.domain)
+                        || name.eq_ignore_ascii_case(&domain.settings.realm)
+                        || domain.netbios_name().is_some_and(|short| name.eq_ignore_ascii_case(&short)))
+            })
+        };
+        let principal = |domain: &Domain, name: &str| Account::Principal {
+            name: name.to_lowercase(),
+            realm: domain.settings.realm.clone(),
+        };
+        if let Some((domain, name)) = username.split_once('\\') {
+            let domain = by_name(domain)?;
+            return Some((domain, principal(domain, name)));
+        }
+        let (name, suffix) = username.rsplit_once('@')?;
+        if let Some(domain) = by_name(suffix) {
+            return Some((domain, principal(domain, name)));
+        }
+        let has_suffix = |domain: &&Domain| {
+            domain.settings.passwords
+                && domain.settings.upn_suffixes.iter().any(|own| own.eq_ignore_ascii_case(suffix))
+        };
+        let domain = self.identities.domains().iter().find(has_suffix)?;
+        let realm = domain.settings.realm.clone();
+        Some((domain, Account::Enterprise { upn: username.to_lowercase(), realm }))
+    }
+
+    pub(super) async fn verify(
+        &self,
+        domain: &Domain,
+        account: Account,
+        password: &str,
+        now: UnixTime,
+    ) -> Result<Caller, ServiceError> {
+        if password.is_empty() || password.len() > LONGEST_PASSWORD {
+            return Err(AuthError::BadCredentials.into());
+        }
+        let fingerprint = self.fingerprint(&account, password);
+        if let Some(known) = self.remembered(fingerprint, now) {
+            let caller = self.caller(&known.principal, known.pac.as_deref()).await?;
+            if self.identities.password_set(caller.principal()).await? == known.password_set {
+                return Ok(caller);
+            }
+        }
+        self.check_guesses(&account, now)?;
+        let _place = self.waiting.try_acquire().map_err(|_| Unavailable::Busy)?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Unavailable::Busy)?;
+        let (realms, forest) = (Arc::clone(&self.realms), domain.forest_realm(&self.identities).to_owned());
+        let client_realms = vec![domain.settings.realm.clone()];
+        let (asked, secret) = (account.clone(), zeroize::Zeroizing::new(password.to_owned()));
+        // Waits for the network, so it has a thread of its own, which holds the turn until it is done.
+        let verified = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let acceptor = realms.acceptor(&forest).ok_or(PasswordRefused::NotOurRealm)?;
+            acceptor.verify_password(&asked, &secret, &client_realms)
+        });
+        let verified = verified
+            .await
+            .map_err(|e| ServiceError::Internal(format!("password verification ended early: {e}")))?;
+        match verified {
+            Ok(Verified { principal, pac }) => {
+                let caller = self.caller(&principal, pac.as_ref()).await?;
+                self.lock_guesses().remove(&account);
+                let password_set = self.identities.password_set(caller.principal()).await?;
+                let pac = pac.map(Arc::new);
+                self.remember(fingerprint, Remembered { until: now, principal, pac, password_set });
+                Ok(caller)
+            }
+            Err(refused) => Err(self.refused(account, &refused, now)),
+        }
+    }
+
+    async fn caller(&self, principal: &Principal, pac: Option<&Pac>) -> Result<Caller, ServiceError> {
+        match self.identities.of_ticket(principal, pac).await {
+            Ok(found) => Ok(Caller::authenticated(found, Method::UsernamePassword)),
+            // One answer, whatever is wrong with an account.
+            Err(ServiceError::Authentication(_)) => Err(AuthError::BadCredentials.into()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn refused(&self, account: Account, refused: &PasswordRefused, now: UnixTime) -> ServiceError {
+        match refused {
+            PasswordRefused::Wrong
+            | PasswordRefused::NotOurRealm
+            | PasswordRefused::AccountRefused
+            | PasswordRefused::PasswordExpired => {
+                tracing::info!(%refused, "the directory refused a password");
+                self.guessed(account, now);
+                AuthError::BadCredentials.into()
+            }
+            PasswordRefused::KdcUnreachable(_)
+            | PasswordRefused::ClockSkew
+            | PasswordRefused::KdcNotProven(_)
+            | PasswordRefused::UnknownService(_)
+            | PasswordRefused::Library(_) => Unavailable::Directory(refused.to_string()).into(),
+        }
+    }
+
+    fn check_guesses(&self, account: &Account, now: UnixTime) -> Result<(), AuthError> {
+        let guesses = self.lock_guesses();
+        let spent = guesses
+            .get(account)
+            .is_some_and(|g| g.count >= GUESSES && now.0.saturating_sub(g.since.0) < GUESS_SECONDS);
+        if spent { Err(AuthError::BadCredentials) } else { Ok(()) }
+    }
+
+    fn guessed(&self, account: Account, now: UnixTime) {
+        let mut guesses = self.lock_guesses();
+        if guesses.len() >= MEMORY {
+            guesses.retain(|_, g| now.0.saturating_sub(g.since.0) < GUESS_SECONDS);
+        }
+        // Whoever fills the memory with names has made that many requests of a KDC; the names in it stay protected.
+        if guesses.len() >= MEMORY && !guesses.contains_key(&account) {
+            return;
+        }
+        let entry = guesses.entry(account).or_insert(Guesses { since: now, count: 0 });
+        if now.0.saturating_sub(entry.since.0) >= GUESS_SECONDS {
+            *entry = Guesses { since: now, count: 0 };
+        }
+        entry.count = entry.count.saturating_add(1);
+    }
+
+    fn lock_guesses(&self) -> std::sync::MutexGuard<'_, HashMap<Account, Guesses>> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fingerprint(&self, account: &Account, password: &str) -> Option<[u8; 32]> {
+        let mut context = hmac::Context::with_key(self.key.as_ref()?);
+        let (kind, name, realm) = match account {
+            Account::Principal { name, realm } => ("principal", name, realm),
+            Account::Enterprise { upn, realm } => ("enterprise", upn, realm),
+        };
+        for part in [kind, name, realm, password] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let tag = context.sign();
+        let mut fingerprint = [0; 32];
+        fingerprint.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        Some(fingerprint)
+    }
+
+    fn remembered(&self, fingerprint: Option<[u8; 32]>, now: UnixTime) -> Option<Remembered> {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.get(&fingerprint?).filter(|known| now < known.until).cloned()
+    }
+
+    fn remember(&self, fingerprint: Option<[u8; 32]>, known: Remembered) {
+        let Some(fingerprint) = fingerprint.filter(|_| self.remember_seconds > 0) else { return };
+        let now = known.until;
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= MEMORY {
+            verified.retain(|_, known| now < known.until);
+            if verified.len() >= MEMORY {
+                verified.clear();
+            }
+        }
+        verified.insert(fingerprint, Remembered { until: now.plus(self.remember_seconds), ..known });
+    }
+}
