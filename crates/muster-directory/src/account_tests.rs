@@ -37,7 +37,7 @@ fn with(name: &str, values: &[&[u8]]) -> Vec<Attribute> {
 #[test]
 fn computer_is_read() {
     let account = read(pc1()).unwrap().unwrap();
-    assert_eq!(account.facts.name.as_str(), "pc1$@corp.test");
+    assert_eq!(account.facts.name.as_str(), "corp.test\\pc1$");
     assert_eq!(account.facts.kind, PrincipalKind::Computer);
     assert_eq!(account.facts.sid.as_str(), "S-1-5-21-1-2-3-1104");
     assert_eq!(account.facts.groups.len(), 2);
@@ -86,9 +86,9 @@ fn object_that_is_no_account_is_none() {
 }
 
 #[test]
-fn name_that_our_records_cannot_hold_is_the_identifier() {
+fn names_of_any_script_are_kept() {
     let account = read(with("sAMAccountName", &["Jörg Müller".as_bytes()])).unwrap().unwrap();
-    assert_eq!(account.facts.name.as_str(), "s-1-5-21-1-2-3-1104");
+    assert_eq!(account.facts.name.as_str(), r"corp.test\j%c3%b6rg%20m%c3%bcller");
 }
 
 #[test]

@@ -151,20 +151,13 @@ impl Trusted {
 }
 
 fn host_of(name: &GeneralName) -> Option<String> {
-    match name {
-        GeneralName::DnsName(name) => Some(name.to_string()),
-        _ => None,
-    }
+    if let GeneralName::DnsName(name) = name { Some(name.to_string()) } else { None }
 }
 
 /// otherName 1.3.6.1.4.1.311.20.2.3, a UTF8String.
 fn upn_of(name: &GeneralName) -> Option<String> {
-    match name {
-        GeneralName::OtherName(other) if other.type_id.to_string() == "1.3.6.1.4.1.311.20.2.3" => {
-            other.value.decode_as::<String>().ok()
-        }
-        _ => None,
-    }
+    let GeneralName::OtherName(other) = name else { return None };
+    if other.type_id.to_string() == "1.3.6.1.4.1.311.20.2.3" { other.value.decode_as().ok() } else { None }
 }
 
 /// The one alternative name that `of` takes; none if there are several.
