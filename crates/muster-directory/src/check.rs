@@ -6,7 +6,7 @@ use muster_gss::{InitiateError, KeytabError, Principal, read_keytab};
 
 use crate::directory::Directory;
 use crate::ldap::{
-    Access, Filter, LdapError, LdapSettings, Login, Root, Scope, Search, Server, TlsBind, probe, servers,
+    Access, Filter, LdapError, LdapSettings, Login, Root, Search, Server, TlsBind, probe, servers,
 };
 
 /// Kerberos refuses clocks that differ by more, seconds.
@@ -139,8 +139,7 @@ impl Directory {
             } else {
                 results.push(Checked::fine(format!("{count} readable objects in CN={container}")));
             }
-            let rights =
-                Search { scope: Scope::Base, ..Search::object(base, &["allowedChildClassesEffective"]) };
+            let rights = Search::object(base, &["allowedChildClassesEffective"]);
             let rights = self.client().object(rights).await?;
             let may = rights.is_some_and(|rights| {
                 rights
@@ -250,7 +249,12 @@ fn advice(error: &LdapError, settings: &LdapSettings) -> String {
         }
         LdapError::File { .. } => "correct the path, or what the file holds".to_owned(),
         LdapError::KerberosMissing(_) => "install it, or use TLS with a password".to_owned(),
-        LdapError::Kerberos { cause, .. } => kerberos_advice(cause, settings).to_owned(),
+        LdapError::Kerberos { cause: InitiateError::UnknownService(_), .. } => format!(
+            "name a domain controller of {} by its full host name, as the directory knows it, not by an address or an \
+             alias",
+            settings.domain
+        ),
+        LdapError::Kerberos { cause, .. } => kerberos_advice(cause).to_owned(),
         LdapError::NoSealing { .. } => "use TLS for this server".to_owned(),
         LdapError::Bind { .. } => {
             "see whether the account is enabled and the password or key is its present one".to_owned()
@@ -272,8 +276,7 @@ fn advice(error: &LdapError, settings: &LdapSettings) -> String {
     }
 }
 
-const fn kerberos_advice(error: &InitiateError, settings: &LdapSettings) -> &'static str {
-    let _ = settings;
+const fn kerberos_advice(error: &InitiateError) -> &'static str {
     match error {
         InitiateError::NoCredential(_) => {
             "see whether the keytab has a key of the account that is configured"
@@ -284,9 +287,7 @@ const fn kerberos_advice(error: &InitiateError, settings: &LdapSettings) -> &'st
         }
         InitiateError::UnknownAccount => "correct the account's name or realm; a computer's ends in $",
         InitiateError::AccountRefused(_) => "enable or unlock the account in the directory",
-        InitiateError::UnknownService(_) => {
-            "name the controller by its full host name, as the directory knows it, not by an address or an alias"
-        }
+        InitiateError::UnknownService(_) => "name a domain controller of this domain",
         InitiateError::KdcUnreachable(_) => {
             "see whether /etc/krb5.conf or the name servers name a KDC of the realm, and whether port 88 is open"
         }

@@ -6,6 +6,7 @@
 mod ber;
 mod client;
 mod connect;
+mod dns;
 mod error;
 mod filter;
 mod message;

@@ -77,7 +77,7 @@ async fn open(settings: &LdapSettings, server: &Server) -> Result<Connection, Ld
     match &settings.access {
         Access::Sealed(login) => {
             let mut connection = Connection { wire: plain, next: 1 };
-            sasl::bind(&mut connection, server, login, sasl::Layer::Sealed).await?;
+            sasl::bind(&mut connection, settings, server, login, sasl::Layer::Sealed).await?;
             Ok(connection)
         }
         Access::Tls { start, ca_file, bind } => {
@@ -93,7 +93,8 @@ async fn open(settings: &LdapSettings, server: &Server) -> Result<Connection, Ld
             match bind {
                 TlsBind::Password { name, file } => simple(&mut connection, name, file).await?,
                 TlsBind::Kerberos(login) => {
-                    sasl::bind(&mut connection, server, login, sasl::Layer::Tls { binding }).await?;
+                    sasl::bind(&mut connection, settings, server, login, sasl::Layer::Tls { binding })
+                        .await?;
                 }
             }
             Ok(connection)

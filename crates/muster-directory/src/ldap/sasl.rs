@@ -1,5 +1,9 @@
 //! Bind with Kerberos: SASL GSSAPI (RFC 4752), sealed or inside TLS.
 //!
+//! The ticket is for `ldap/HOST/DOMAIN`. Any computer may call itself `ldap/HOST` (validated write of its own SPN), but
+//! only a domain controller may have the domain behind it (MS-ADTS 3.1.1.5.3.1.1.4): so a host that DNS, or whoever
+//! answers in its place, calls a controller is one.
+//!
 //! Tickets come from a keytab by `muster-gss`, without `kinit` and without a look at the environment. Its calls block
 //! on files and on the KDC, so they run on a thread for such; sealing a message does not and runs where it is needed.
 
@@ -11,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use super::connect::Connection;
 use super::error::LdapError;
 use super::message::{Request, Response, ResultCode};
-use super::settings::{Login, Server};
+use super::settings::{LdapSettings, Login, Server};
 use super::wire::{MAX_FRAME, Seal};
 
 /// What protects the connection after the bind.
@@ -30,11 +34,13 @@ const MAX_LEGS: usize = 4;
 
 pub(crate) async fn bind(
     connection: &mut Connection,
+    settings: &LdapSettings,
     server: &Server,
     login: &Login,
     layer: Layer,
 ) -> Result<(), LdapError> {
-    let (initiator, mut step) = begin(server, login, &layer).await?;
+    let service = format!("{}/{}", server.host, settings.domain);
+    let (initiator, mut step) = begin(server, service, login, &layer).await?;
     let mut initiator = Some(initiator);
     for _ in 0..MAX_LEGS {
         let (token, done) = match step {
@@ -54,7 +60,12 @@ pub(crate) async fn bind(
     Err(connection.out_of_place())
 }
 
-async fn begin(server: &Server, login: &Login, layer: &Layer) -> Result<(Initiator, Step), LdapError> {
+async fn begin(
+    server: &Server,
+    service: String,
+    login: &Login,
+    layer: &Layer,
+) -> Result<(Initiator, Step), LdapError> {
     let binding = match layer {
         Layer::Sealed | Layer::Tls { binding: None } => None,
         Layer::Tls { binding: Some(certificate) } => {
@@ -71,7 +82,7 @@ async fn begin(server: &Server, login: &Login, layer: &Layer) -> Result<(Initiat
     };
     let settings = InitiatorSettings {
         class: "ldap".to_owned(),
-        host: server.host.clone(),
+        host: service,
         binding,
         mutual: true,
         framing: Framing::Kerberos,
