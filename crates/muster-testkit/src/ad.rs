@@ -189,6 +189,13 @@ impl Ad {
         name
     }
 
+    /// The same without service principal names, which is what a thief of names makes.
+    pub fn bare_computer(&self, host: &str) -> String {
+        let name = unique("pc").to_uppercase();
+        self.answer(&["bare", &name, host]);
+        name
+    }
+
     /// A copy of a template, published by CORP-CA, whose descriptor has these entries: SDDL where `{Group}` stands for
     /// its SID and ENROLL, AUTOENROLL for the rights. Its name.
     pub fn template(&self, like: &str, entries: &[&str]) -> String {

@@ -10,9 +10,11 @@
     add DN ATTRIBUTE VALUE…       add values
     remove DN ATTRIBUTE VALUE…    remove values
     user NAME GROUP…              make a user with the password of world.password
-    computer NAME HOST            make a computer NAME$ with that dNSHostName and password
+    computer NAME HOST            make a computer NAME$ with that dNSHostName, its SPNs and a password
+    bare NAME HOST                the same without SPNs, as whoever may make computers can
     delete DN
     template NAME LIKE ENTRY…     copy a template of CORP-CA; ENTRY in SDDL, {Group} stands for its SID, ENROLL and AUTOENROLL for the rights
+    templates PREFIX LIKE ENTRIES…   one copy for each argument: PREFIX0 with all the entries of the first, and so on
     publish NAME CA               list a template in an enrollment service
     descriptor DN [SDDL]          print or replace the descriptor
     judge TEMPLATE,… USER…        what the directory itself says of the right to enroll: lines `TEMPLATE USER yes` or `… no`
@@ -103,6 +105,9 @@ class Directory:
         return self.account("CN=Computers", name, name + "$", "computer", 0x1000, dNSHostName=host,
                             servicePrincipalName=[f"HOST/{host}", f"HOST/{name}"])
 
+    def bare(self, name, host):
+        return self.account("CN=Computers", name, name + "$", "computer", 0x1000, dNSHostName=host)
+
     def delete(self, dn):
         self.db.delete(dn)
 
@@ -129,6 +134,10 @@ class Directory:
         self.publish(name, "CORP-CA")
         return dn
 
+    def templates(self, prefix, like, *descriptors):
+        for number, entries in enumerate(descriptors):
+            yield self.template(f"{prefix}{number}", like, entries)
+
     def named(self, entry):
         entry = entry.replace("AUTOENROLL", templates.AUTOENROLL).replace("ENROLL", templates.ENROLL)
         while "{" in entry:
@@ -142,19 +151,19 @@ class Directory:
     def judge(self, names, *users):
         callers = {user: Directory(user=user, password=world.password(user.rstrip("$"))) for user in users}
         for template in names.split(","):
-            probe = self.probe(template)
+            probe, sid = self.probe(template)
             for user, caller in callers.items():
                 try:
-                    caller.set(f"<SID={self.sid(probe)}>", "unicodePwd", f'"Passw0rd!{uuid.uuid4().hex}"'.encode("utf-16-le"))
+                    caller.set(f"<SID={sid}>", "unicodePwd", f'"Passw0rd!{uuid.uuid4().hex}"'.encode("utf-16-le"))
                     yield f"{template} {user} yes"
                 except ldb.LdbError as error:
                     if error.args[0] not in (ldb.ERR_INSUFFICIENT_ACCESS_RIGHTS, ldb.ERR_NO_SUCH_OBJECT):
                         raise
                     yield f"{template} {user} no"
-            self.delete(self.dn(probe))
+            self.delete(probe)
 
     def probe(self, template):
-        """The account whose password may be reset by whom the template lets enroll; its name."""
+        """The account whose password may be reset by whom the template lets enroll; where it is and its SID."""
         descriptor = self.read_descriptor(f"CN={template},CN=Certificate Templates,{self.services}")
         places = {templates.ENROLL: RESET_PASSWORD, RESET_PASSWORD: templates.ENROLL}
         aces = descriptor.dacl.aces
@@ -167,8 +176,10 @@ class Directory:
         descriptor.dacl.aces = aces
         descriptor.type |= security.SEC_DESC_DACL_PROTECTED
         name = f"probe{uuid.uuid4().hex[:12]}"
-        self.set(self.user(name), "nTSecurityDescriptor", ndr_pack(descriptor))
-        return name
+        dn = self.user(name)
+        sid = self.sid(name)
+        self.set(dn, "nTSecurityDescriptor", ndr_pack(descriptor))
+        return dn, sid
 
 
 if __name__ == "__main__":

@@ -52,15 +52,15 @@ GROUPS = {
     "other": [],
 }
 
-# (name, attributes). PC2 has a password and a host name, and nothing else. EVIL1 claims the name of the domain controller,
-# EVIL2 the one of PC1, neither has an SPN (Certifried).
+# (name, attributes). EVIL1 claims the name of the domain controller, EVIL2 the one of PC3; neither has an SPN (Certifried).
 COMPUTERS = {
     "corp": [
         ("PC1", {"dNSHostName": "pc1.corp.test", "servicePrincipalName": ["HOST/pc1.corp.test", "HOST/PC1"]}),
         ("PC2", {"dNSHostName": "pc2.corp.test", "servicePrincipalName": ["HOST/pc2.corp.test", "HOST/PC2"]}),
+        ("PC3", {"dNSHostName": "pc3.corp.test", "servicePrincipalName": ["HOST/pc3.corp.test", "HOST/PC3"]}),
         ("CA1", {"dNSHostName": "ca1.corp.test", "servicePrincipalName": ["HOST/ca1.corp.test", "HOST/CA1", "RPCSS/ca1.corp.test"]}),
         ("EVIL1", {"dNSHostName": "dc1.corp.test"}),
-        ("EVIL2", {"dNSHostName": "pc1.corp.test"}),
+        ("EVIL2", {"dNSHostName": "pc3.corp.test"}),
         ("NONAME", {}),
     ],
     "partner": [("PPC1", {"dNSHostName": "ppc1.partner.test", "servicePrincipalName": ["HOST/ppc1.partner.test", "HOST/PPC1"]})],
@@ -91,6 +91,7 @@ KEYTABS = {
         "old": ["HTTP/old.corp.test"],
         "pc1": ["PC1$", "HOST/pc1.corp.test"],
         "pc2": ["PC2$"],
+        "pc3": ["PC3$"],
         "ca1": ["CA1$", "HOST/ca1.corp.test", "RPCSS/ca1.corp.test"],
         "evil1": ["EVIL1$"],
         "evil2": ["EVIL2$"],
