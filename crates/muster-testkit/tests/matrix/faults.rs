@@ -2,11 +2,16 @@
 
 use muster_core::audit::Actor;
 use muster_core::revocation::Reason;
-use muster_core::{Clock, Method};
-use muster_proto::wcce::{Pkcs10Builder, RequestedExtension, RequestedName, TemplateId, TemplateSelector};
+use muster_core::template::AltNameFrom;
+use muster_core::{Clock, Method, Template};
+use muster_proto::wcce::{
+    DigestAlgorithm, Pkcs10Builder, RequestedExtension, RequestedName, SignBytes, SignError,
+    SignatureAlgorithm, TemplateId, TemplateSelector,
+};
 use muster_server::config::Service;
 use muster_store::CertificateFilter;
 use muster_testkit::server::{PASSWORD, path};
+use muster_testkit::tools::{content, element, elements};
 use muster_testkit::{Answer, Identity, Key, SignIn, TestServer, log};
 
 struct Case {
@@ -206,4 +211,119 @@ async fn renewals() {
     let messages = case.server.messages(endpoint, SignIn::Password("alice", PASSWORD));
     let mut connection = case.server.connect(endpoint, None).await;
     assert_eq!(connection.post(&path(endpoint), &messages.get_policies()).await.status, 200);
+}
+
+/// An RSA key of 2048 bits.
+struct RsaKey(aws_lc_rs::rsa::KeyPair);
+
+impl SignBytes for RsaKey {
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let padding = &aws_lc_rs::signature::RSA_PKCS1_SHA256;
+        let signed = self.0.sign(padding, &random, message, &mut signature);
+        signed.map(|()| signature).map_err(|_| SignError("the key cannot sign".to_owned()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_accounts_that_do_not_fit_the_template() {
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::signature::KeyPair;
+
+    let case = Case::new().await;
+    let key = RsaKey(aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap());
+    let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> = key.0.public_key().as_der().unwrap();
+    let request = |template: &str| {
+        let template = TemplateSelector::Name(template.to_owned());
+        let builder = Pkcs10Builder { template: Some(&template), ..Pkcs10Builder::new(spki.as_ref()) };
+        builder.build(&key).unwrap()
+    };
+    golden("KEY_ALGORITHM", &case.submit("alice", &request("Approved")).await);
+
+    let change = async |name: &str, change: fn(&mut Template)| {
+        let catalog = case.server.store.catalog().await.unwrap();
+        let mut template = catalog.into_iter().find(|t| t.name == name).unwrap();
+        change(&mut template);
+        let actor = Actor::Officer("officer".to_owned());
+        case.server.store.put_template(template, vec![9], actor, case.server.clock.now()).await.unwrap();
+    };
+    change("User", |template| template.key.minimum_rsa_bits = 3_072).await;
+    golden("KEY_TOO_SHORT", &case.submit("alice", &request("User")).await);
+    change("User", |template| {
+        template.subject.alternatives = [AltNameFrom::Upn].into();
+    })
+    .await;
+    golden("UPN_REQUIRED", &case.submit("alice", &Key::generate().request("User")).await);
+}
+
+/// A request of `key` that the holder of `agent` signs for `requester`: signed attributes are what counts.
+fn on_behalf_of(requester: &str, template: &str, agent: &Identity) -> Vec<u8> {
+    // The tails of 1.2.840.113549.1.(7.1, 7.2, 9.3, 9.4), and others, written out.
+    let data = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1][..];
+    let signed_data = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2][..];
+    let content_type = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3][..];
+    let message_digest = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4][..];
+    let name_value_pair = &[0x06, 10, 0x2b, 6, 1, 4, 1, 0x82, 0x37, 13, 2, 1][..];
+    let sha256 = element(0x30, &[0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]);
+    let ecdsa = element(0x30, &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
+    let bmp = |text: &str| {
+        let octets: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        element(0x1e, &octets)
+    };
+    let attribute = |oid: &[u8], value: &[u8]| element(0x30, &[oid, &element(0x31, value)].concat());
+
+    let pkcs10 = Key::generate().request(template);
+    let digest = DigestAlgorithm::Sha256.digest(&pkcs10);
+    let pair = element(0x30, &[bmp("requestername"), bmp(requester)].concat());
+    let mut attributes = [
+        attribute(content_type, data),
+        attribute(message_digest, &element(0x04, &digest)),
+        attribute(name_value_pair, &pair),
+    ];
+    attributes.sort();
+    let attributes = attributes.concat();
+    let signature = agent.key.sign(&element(0x31, &attributes)).unwrap();
+    let tbs = elements(content(&agent.certificate))[0];
+    let fields = elements(content(tbs));
+    let signer = element(0x30, &[fields[3], fields[1]].concat());
+    let info = element(
+        0x30,
+        &[
+            &[0x02, 1, 1][..],
+            &signer,
+            &sha256,
+            &element(0xa0, &attributes),
+            &ecdsa,
+            &element(0x04, &signature),
+        ]
+        .concat(),
+    );
+    let inside = element(0x30, &[data, &element(0xa0, &element(0x04, &pkcs10))].concat());
+    let signed = element(
+        0x30,
+        &[
+            &[0x02, 1, 1][..],
+            &element(0x31, &sha256),
+            &inside,
+            &element(0xa0, &agent.certificate),
+            &element(0x31, &info),
+        ]
+        .concat(),
+    );
+    element(0x30, &[signed_data, &element(0xa0, &signed)].concat())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_on_behalf_of_others() {
+    let case = Case::new().await;
+    let alice = case.server.enroll("alice", "User").await;
+    golden("ON_BEHALF_OF", &case.submit("alice", &on_behalf_of("CORP\\bob", "User", &alice)).await);
+    // For oneself as well: it is the form that is not served.
+    let answer = case.submit("alice", &on_behalf_of("alice", "User", &alice)).await;
+    assert_eq!(log::event(&answer.reference())["outcome"], "ON_BEHALF_OF");
 }

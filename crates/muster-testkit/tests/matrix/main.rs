@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod kill;
 mod limits;
+mod processes;
 mod refusals;
 mod repeats;
 mod start;
