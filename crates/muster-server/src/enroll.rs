@@ -145,9 +145,8 @@ impl Enrollment {
 
         // 2. The same octets again, within a day: the same answer, not a second certificate. Not for a first enrollment
         // where there are renewals only, whatever another endpoint answered to it.
-        if (!endpoint.renewal_only || renewed_serial(&submission.form).is_some())
-            && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await?
-        {
+        let may_repeat = !endpoint.renewal_only || renewed_serial(&submission.form).is_some();
+        if may_repeat && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await? {
             return Ok(reply);
         }
 
@@ -179,7 +178,16 @@ impl Enrollment {
                     Err(error) => self.repeated_or(error.into(), caller, &template.name, &raw, record).await,
                 };
             }
-            Decision::Deny(refusal) => return self.deny(row(submission), refusal, record).await,
+            Decision::Deny(refusal) => {
+                // A duplicate is refused by the writer, who knows what other nodes wrote. A denial has to ask it.
+                if may_repeat
+                    && let Some(reply) =
+                        self.repeated_anywhere(caller, &template.name, &submission.raw, record).await?
+                {
+                    return Ok(reply);
+                }
+                return self.deny(row(submission), refusal, record).await;
+            }
         };
 
         // 4. Prepare, record, sign, commit.
@@ -206,7 +214,8 @@ impl Enrollment {
         }
     }
 
-    /// What became of the same octets of this caller, if they came within the last day and were not refused.
+    /// What became of the same octets of this caller, if they came within the last day and were not refused. What
+    /// another node has written since this one's last write is left to the writer, which refuses a duplicate.
     async fn repeated(
         &self,
         caller: &Caller,
@@ -215,8 +224,22 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
         let since = self.clock.now().plus(-REPEAT_SECONDS);
-        let earlier = self.store.find_recent(&caller.principal().name, Some(template), raw, since).await?;
-        match earlier {
+        match self.store.find_recent(&caller.principal().name, Some(template), raw, since).await? {
+            Some(earlier) => self.status(caller, earlier.id, record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, whichever node answered.
+    async fn repeated_anywhere(
+        &self,
+        caller: &Caller,
+        template: &str,
+        raw: &[u8],
+        record: &mut Record,
+    ) -> Result<Option<Reply>, ServiceError> {
+        let since = self.clock.now().plus(-REPEAT_SECONDS);
+        match self.store.find_recent_anywhere(&caller.principal().name, Some(template), raw, since).await? {
             Some(earlier) => self.status(caller, earlier.id, record).await.map(Some),
             None => Ok(None),
         }

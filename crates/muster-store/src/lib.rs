@@ -165,8 +165,9 @@ impl Store {
     /// last write was answered.
     pub fn expect_write(&self) -> ExpectedWrite {
         let Backend::Sqlite(db) = &self.backend;
-        let announced = db.announced().raise();
-        ExpectedWrite { lower: Box::new(move || announced.lower()) }
+        let queue = Arc::clone(db.queue());
+        queue.raise();
+        ExpectedWrite { lower: Box::new(move || queue.lower()) }
     }
 
     /// What identifies this installation, once it is set.

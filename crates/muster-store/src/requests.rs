@@ -187,6 +187,7 @@ impl Store {
         let Backend::Sqlite(db) = &self.backend;
         let insert =
             sqlite::requests::insert_pending(record, db.duplicate_window(), db.pending_per_account());
+        db.recent();
         db.write(insert).await
     }
 
@@ -282,7 +283,10 @@ impl Store {
 
     /// The same octets from the same account for the same template, received at `since` or later and not denied,
     /// failed or revoked meanwhile. Remembered are at most [`crate::Options::duplicate_window`] seconds and some
-    /// 20,000 requests. A small table by hash is asked; the octets themselves are compared.
+    /// 20,000 requests. A table in memory is asked; the octets themselves are compared.
+    ///
+    /// What another process wrote since the last write of this one is not found: see
+    /// [`Store::find_recent_anywhere`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -294,7 +298,32 @@ impl Store {
         since: UnixTime,
     ) -> Result<Option<RecentRequest>, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        db.read(|conn| sqlite::requests::find_recent(conn, requester, template, raw, since))
+        let key = sqlite::recent::Key::new(requester.as_str(), template, raw);
+        let found = match db.recent().find(key, since) {
+            Some(found) => found,
+            None => db.write(move |tx| sqlite::recent::find(tx, key, since)).await?,
+        };
+        let Some(id) = found else { return Ok(None) };
+        db.read(|conn| sqlite::requests::compare_recent(conn, id, requester, raw))
+    }
+
+    /// The same, whichever process wrote it. Waits for the writer, as every write does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_recent_anywhere(
+        &self,
+        requester: &AccountName,
+        template: Option<&str>,
+        raw: &[u8],
+        since: UnixTime,
+    ) -> Result<Option<RecentRequest>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        let key = sqlite::recent::Key::new(requester.as_str(), template, raw);
+        db.recent();
+        let found = db.write(move |tx| sqlite::recent::find(tx, key, since)).await?;
+        let Some(id) = found else { return Ok(None) };
+        db.read(|conn| sqlite::requests::compare_recent(conn, id, requester, raw))
     }
 
     /// Gives up the intents that nobody will finish: their requests have failed, their serial numbers are revoked
@@ -373,6 +402,7 @@ impl Store {
             )));
         }
         let Backend::Sqlite(db) = &self.backend;
+        db.recent();
         db.write(sqlite::issuance::record_intent(id, intent, db.node_name(), db.duplicate_window(), seen))
             .await
     }

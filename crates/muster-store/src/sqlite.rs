@@ -14,7 +14,8 @@ pub(crate) mod fill;
 pub(crate) mod instance;
 pub(crate) mod issuance;
 mod node;
-mod recent;
+mod queue;
+pub(crate) mod recent;
 pub(crate) mod requests;
 mod schema;
 pub(crate) mod templates;
@@ -29,7 +30,9 @@ use muster_core::{RequestId, UnixTime};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::node::Node;
-use self::writer::{Announcements, Tx, Writer};
+use self::queue::Queue;
+use self::recent::Recent;
+use self::writer::{Job, Tx, Writer};
 use crate::Options;
 use crate::error::StoreError;
 
@@ -51,8 +54,10 @@ pub(crate) struct Sqlite {
     writer: Option<Writer>,
     readers: Mutex<Vec<Connection>>,
     ids: tokio::sync::Mutex<Ids>,
-    generations: Mutex<Watch>,
-    announced: Announcements,
+    /// A connection for this question alone: what it read last is still in its memory, if nothing was committed.
+    generations: Mutex<Option<Connection>>,
+    queue: Arc<Queue<Box<dyn Job>>>,
+    recent: Recent,
     duplicate_window: i64,
     pending_per_account: u32,
 }
@@ -63,13 +68,6 @@ struct Ids {
     next: u32,
     end: u32,
     coming: Option<tokio::sync::oneshot::Receiver<Result<u32, StoreError>>>,
-}
-
-/// A connection of its own whose `data_version` tells whether anything was committed since the last look.
-struct Watch {
-    conn: Option<Connection>,
-    data_version: i64,
-    seen: (u64, u64),
 }
 
 impl Sqlite {
@@ -103,16 +101,17 @@ impl Sqlite {
             conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
         }
         initialize(&mut conn, now)?;
-        let announced = Announcements::default();
-        let writer = Writer::start(conn, announced.clone(), options.faults.clone())?;
+        let (queue, recent) = (Arc::default(), Recent::default());
+        let writer = Writer::start(conn, Arc::clone(&queue), recent.clone(), options.faults.clone())?;
         let store = Self {
             path: path.to_owned(),
             node,
             writer: Some(writer),
             readers: Mutex::default(),
             ids: tokio::sync::Mutex::default(),
-            generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
-            announced,
+            generations: Mutex::default(),
+            queue,
+            recent,
             duplicate_window: options.duplicate_window,
             pending_per_account: options.pending_per_account,
         };
@@ -131,8 +130,9 @@ impl Sqlite {
             writer: None,
             readers: Mutex::new(vec![conn]),
             ids: tokio::sync::Mutex::default(),
-            generations: Mutex::new(Watch { conn: None, data_version: 0, seen: (0, 0) }),
-            announced: Announcements::default(),
+            generations: Mutex::default(),
+            queue: Arc::default(),
+            recent: Recent::default(),
             duplicate_window: options.duplicate_window,
             pending_per_account: options.pending_per_account,
         })
@@ -184,8 +184,14 @@ impl Sqlite {
         task.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    pub(crate) const fn announced(&self) -> &Announcements {
-        &self.announced
+    pub(crate) const fn queue(&self) -> &Arc<Queue<Box<dyn Job>>> {
+        &self.queue
+    }
+
+    /// The recent requests, to be brought up to date by the next write.
+    pub(crate) fn recent(&self) -> &Recent {
+        self.recent.want();
+        &self.recent
     }
 
     pub(crate) fn node_name(&self) -> String {
@@ -232,18 +238,11 @@ impl Sqlite {
             return Err(StoreError::Stopped);
         }
         let mut watch = lock(&self.generations);
-        let Watch { conn, data_version, seen } = &mut *watch;
-        let conn = match conn {
+        let conn = match &mut *watch {
             Some(conn) => conn,
-            None => conn.insert(reader(&self.path)?),
+            None => watch.insert(reader(&self.path)?),
         };
-        // Read before the counters: a commit in between is then seen at the next look.
-        let version = conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if version != *data_version {
-            *seen = instance::generations(conn)?;
-            *data_version = version;
-        }
-        Ok(*seen)
+        instance::generations(conn)
     }
 }
 
@@ -292,7 +291,8 @@ fn initialize(conn: &mut Connection, now: UnixTime) -> Result<(), StoreError> {
     if !begin.is_start() {
         return Ok(());
     }
-    let tx = Tx { conn: &transaction, head: begin.into() };
+    let recent = Recent::default();
+    let tx = Tx::new(&transaction, begin, &recent);
     tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
     tx.head.get().write_unless(begin, &transaction)?;
     transaction.commit()?;

@@ -53,7 +53,9 @@ CREATE TABLE accepted_templates (
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The request table: narrow, written in the order of its key.
+-- The request table: narrow, written in the order of its key. repeat_key recognizes a request that is sent again
+-- (first octets of a hash over account, template and octets); forgotten says that it may be. What is looked up by it
+-- is in memory.
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     received INTEGER NOT NULL,
@@ -69,7 +71,9 @@ CREATE TABLE requests (
     message TEXT,
     officer TEXT,
     decided INTEGER,
-    comment TEXT
+    comment TEXT,
+    repeat_key INTEGER,
+    forgotten INTEGER
 ) STRICT;
 -- Only rows that wait for somebody are indexed, so an ordinary enrollment writes no index.
 CREATE INDEX requests_waiting ON requests (id) WHERE disposition IN ('pending', 'approved');
@@ -133,13 +137,6 @@ CREATE TABLE crls (
     this_update INTEGER NOT NULL,
     next_update INTEGER NOT NULL,
     der BLOB NOT NULL
-) STRICT;
-
--- Requests of the last day, by a hash over account, template and octets: bounded in number.
-CREATE TABLE recent_requests (
-    key INTEGER PRIMARY KEY,
-    id INTEGER NOT NULL,
-    at INTEGER NOT NULL
 ) STRICT;
 
 -- Append only. hash = SHA-256 over the hash of the row before and every field of this one.

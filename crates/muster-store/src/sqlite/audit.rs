@@ -27,6 +27,23 @@ impl Head {
         Ok(statement.query_row([], |row| Ok(Self { sequence: row.get(0)?, hash: row.get(1)? }))?)
     }
 
+    pub(super) const fn sequence(&self) -> i64 {
+        self.sequence
+    }
+
+    /// The chain before its first record.
+    #[cfg(test)]
+    pub(super) const fn before_all() -> Self {
+        Self { sequence: 0, hash: [0; 32] }
+    }
+
+    /// Whether the chain contains this record.
+    pub(super) fn is_in(&self, conn: &Connection) -> Result<bool, StoreError> {
+        Ok(conn
+            .prepare_cached("SELECT 1 FROM audit WHERE sequence = ?1 AND hash = ?2")?
+            .exists(params![self.sequence, self.hash])?)
+    }
+
     /// Whether there is no record yet.
     pub(super) const fn is_start(&self) -> bool {
         self.sequence == 0

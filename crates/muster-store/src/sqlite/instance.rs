@@ -43,6 +43,7 @@ pub(crate) fn reserve_ids(block: u32) -> impl FnMut(&Tx<'_>) -> Result<u32, Stor
 }
 
 fn raise(tx: &Tx<'_>, counter: &str, by: u32) -> Result<i64, StoreError> {
+    tx.generations.set(None);
     Ok(tx
         .conn
         .prepare_cached("UPDATE counters SET value = value + ?2 WHERE name = ?1 RETURNING value")?
@@ -70,8 +71,25 @@ pub(super) fn counter(conn: &Connection, name: &str) -> Result<u64, StoreError> 
     Ok(value.unsigned_abs())
 }
 
+/// The counters `configuration` and `revocations`.
 pub(crate) fn generations(conn: &Connection) -> Result<(u64, u64), StoreError> {
-    Ok((counter(conn, "configuration")?, counter(conn, "revocations")?))
+    let (configuration, revocations): (i64, i64) = conn
+        .prepare_cached(
+            "SELECT (SELECT value FROM counters WHERE name = 'configuration'),
+                    (SELECT value FROM counters WHERE name = 'revocations')",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((configuration.unsigned_abs(), revocations.unsigned_abs()))
+}
+
+/// The same inside a transaction, which reads them once for all of its jobs.
+pub(super) fn generations_in(tx: &Tx<'_>) -> Result<(u64, u64), StoreError> {
+    if let Some(known) = tx.generations.get() {
+        return Ok(known);
+    }
+    let read = generations(tx.conn)?;
+    tx.generations.set(Some(read));
+    Ok(read)
 }
 
 /// A write that is committed: one that is rolled back would never reach the disk and so would not notice a full one.

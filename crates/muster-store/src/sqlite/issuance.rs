@@ -5,8 +5,9 @@ use muster_core::audit::{Action, Actor, AuditOutcome, Event};
 use muster_core::issuance::{Intent, IssuedRecord, Opening};
 use muster_core::revocation::Reason;
 use muster_core::{RequestId, Serial, UnixTime};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
+use super::recent::Key;
 use super::writer::Tx;
 use super::{certificates, convert, der, instance, recent, requests};
 use crate::Generations;
@@ -35,7 +36,7 @@ pub(crate) fn record_intent(
     let Intent { opening, actor, serial, tbs, at } = intent;
     let (key, template) = match &opening {
         Opening::New(record) => (
-            Some(recent::key(record.requester.as_str(), record.template.as_deref(), &record.raw)),
+            Some(Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw)),
             record.template.clone(),
         ),
         Opening::Approved(_) => (None, None),
@@ -49,14 +50,14 @@ pub(crate) fn record_intent(
     };
     move |tx| {
         if let Some(seen) = seen
-            && instance::generations(tx.conn)? != (seen.configuration, seen.revocations)
+            && instance::generations_in(tx)? != (seen.configuration, seen.revocations)
         {
             return Err(StoreError::Changed);
         }
         match (&opening, key) {
             (Opening::New(record), Some(key)) => {
-                recent::enter(tx, key, record, window)?;
-                requests::insert(tx, record, Disposition::Signing, None)?;
+                let key = recent::enter(tx, key, record, window)?;
+                requests::insert(tx, record, Disposition::Signing, key, None)?;
             }
             (Opening::New(_) | Opening::Approved(_), _) => {
                 requests::need(tx, id, Disposition::Approved)?;
@@ -80,24 +81,27 @@ pub(crate) fn record_issued(issued: IssuedRecord) -> impl FnMut(&Tx<'_>) -> Resu
         ..Event::new(issued.at, issued.actor.clone(), Action::Issue)
     };
     move |tx| {
-        let recorded = tx
+        // The intent goes if it is there, open, and has the octets that were signed; one statement for all of that.
+        let closed = tx
             .conn
-            .prepare_cached("SELECT tbs FROM intents WHERE id = ?1 AND serial = ?2")?
-            .query_row(params![convert::id(id), serial.as_bytes()], |row| {
-                let tbs = row.get_ref(0)?.as_blob().ok();
-                Ok(tbs.is_some() && tbs == der::tbs(&issued.certificate))
-            })
-            .optional()?;
-        match recorded {
-            Some(true) => {}
-            Some(false) => return Err(StoreError::NotWhatWasRecorded(id)),
-            None => return Err(StoreError::NoIntent { id, serial }),
+            .prepare_cached("DELETE FROM intents WHERE id = ?1 AND serial = ?2 AND tbs = ?3")?
+            .execute(params![convert::id(id), serial.as_bytes(), der::tbs(&issued.certificate)])?;
+        if closed == 0 {
+            return Err(not_closed(tx, id, serial)?);
         }
         certificates::insert(tx, &issued)?;
         requests::set_disposition(tx, id, Disposition::Issued)?;
-        tx.conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([convert::id(id)])?;
         tx.audit(&event)
     }
+}
+
+/// Why there was no intent for a certificate.
+fn not_closed(tx: &Tx<'_>, id: RequestId, serial: Serial) -> Result<StoreError, StoreError> {
+    let open = tx
+        .conn
+        .prepare_cached("SELECT 1 FROM intents WHERE id = ?1 AND serial = ?2")?
+        .exists(params![convert::id(id), serial.as_bytes()])?;
+    Ok(if open { StoreError::NotWhatWasRecorded(id) } else { StoreError::NoIntent { id, serial } })
 }
 
 pub(crate) fn abandon(

@@ -8,6 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::writer::Tx;
+use super::recent::Key;
 use super::{convert, recent, templates};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
@@ -21,14 +22,16 @@ pub(super) fn insert(
     tx: &Tx<'_>,
     record: &RequestRecord,
     disposition: Disposition,
+    key: Option<Key>,
     refusal: Option<(&str, &str)>,
 ) -> Result<(), StoreError> {
     let id = convert::id(record.id);
     tx.conn
         .prepare_cached(
             "INSERT INTO requests
-             (id, received, requester, method, form, template, endpoint, renews, disposition, code, message)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (id, received, requester, method, form, template, endpoint, renews, disposition, repeat_key, code,
+              message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             id,
@@ -40,6 +43,7 @@ pub(super) fn insert(
             record.endpoint,
             record.renews.as_ref().map(Serial::as_bytes),
             disposition.as_str(),
+            key.map(Key::stored),
             refusal.map(|(code, _)| code),
             refusal.map(|(_, sentence)| clip(sentence)),
         ])?;
@@ -65,7 +69,7 @@ pub(crate) fn insert_pending(
     window: i64,
     most: u32,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
-    let key = recent::key(record.requester.as_str(), record.template.as_deref(), &record.raw);
+    let key = Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw);
     move |tx| {
         let waiting: u32 = tx
             .conn
@@ -74,8 +78,8 @@ pub(crate) fn insert_pending(
         if waiting >= most {
             return Err(StoreError::TooManyPending(most));
         }
-        recent::enter(tx, key, &record, window)?;
-        insert(tx, &record, Disposition::Pending, None)?;
+        let key = recent::enter(tx, key, &record, window)?;
+        insert(tx, &record, Disposition::Pending, key, None)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
     }
 }
@@ -86,7 +90,7 @@ pub(crate) fn insert_denied(
     code: &'static str,
     sentence: &str,
 ) -> Result<(), StoreError> {
-    insert(tx, record, Disposition::Denied, Some((code, sentence)))?;
+    insert(tx, record, Disposition::Denied, None, Some((code, sentence)))?;
     tx.audit(&event(record, Action::Submit, AuditOutcome::Refused(code)))
 }
 
@@ -294,15 +298,13 @@ pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<Requ
     rows.map(|row| row?).collect()
 }
 
-pub(crate) fn find_recent(
+/// The request that [`recent`] has found, if its octets are the same.
+pub(crate) fn compare_recent(
     conn: &Connection,
+    id: RequestId,
     requester: &AccountName,
-    template: Option<&str>,
     raw: &[u8],
-    since: UnixTime,
 ) -> Result<Option<RecentRequest>, StoreError> {
-    let key = recent::key(requester.as_str(), template, raw);
-    let Some(id) = recent::find(conn, key, since)? else { return Ok(None) };
     let row = conn
         .prepare_cached(
             "SELECT requester, raw, disposition FROM requests JOIN request_bodies USING (id) WHERE id = ?1",

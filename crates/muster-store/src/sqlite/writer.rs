@@ -1,7 +1,7 @@
 //! The one thread that writes, and how it turns many waiting writes into one commit.
 //!
 //! A commit costs one synchronization of the disk however much it holds. So the thread takes every job that waits
-//! (at most [`GROUP`]), runs them in one transaction, commits, and only then answers them all. Jobs are closures
+//! (at most 512), runs them in one transaction, commits, and only then answers them all. Jobs are closures
 //! that may run more than once:
 //!
 //! * First all of them run one after the other. A job that fails before it changed anything (most do: they look
@@ -13,41 +13,67 @@
 //!   is there and every job gets that error.
 //!
 //! Waiting for company makes commits fewer, but is time lost when nobody comes. The thread waits only while more
-//! writes were announced ([`Announcements`]) than are in the group, at most [`COMPANY`] in all and [`GAP`] for the
-//! next one.
+//! writes were announced than are in the group, and not for long: see [`super::queue`].
 //!
 //! Fail-stop: if a job panics, the thread ends. Its end drops the transaction, which rolls back, and every waiting
 //! answer, which ends the waits; from then on every call of the store fails with [`StoreError::Stopped`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::audit::Head;
+use super::queue::Queue;
+use super::recent::{Change, Recent};
 use crate::error::StoreError;
 use crate::{FaultHook, FaultPoint};
 
-/// Most jobs in one transaction. Bounds the memory and the time for which others wait for the lock.
-const GROUP: usize = 512;
-/// Longest wait for company.
-const COMPANY: Duration = Duration::from_micros(700);
-/// Longest wait for the next one of the company.
-const GAP: Duration = Duration::from_micros(250);
-
-/// What a job sees: the open transaction and the end of the audit chain in it.
+/// What a job sees: the open transaction, the end of the audit chain in it, and what is kept in memory beside it.
 pub(crate) struct Tx<'c> {
     pub(super) conn: &'c Connection,
     pub(super) head: Cell<Head>,
+    /// The counters that [`super::instance::generations_in`] has read, until one of them is raised.
+    pub(super) generations: Cell<Option<(u64, u64)>>,
+    pub(super) recent: &'c Recent,
+    /// What becomes of the recent requests if the transaction is committed.
+    pub(super) changes: RefCell<Vec<Change>>,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(conn: &'c Connection, head: Head, recent: &'c Recent) -> Self {
+        Self {
+            conn,
+            head: Cell::new(head),
+            generations: Cell::new(None),
+            recent,
+            changes: RefCell::default(),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { head: self.head.get(), changes: self.changes.borrow().len() }
+    }
+
+    /// Takes back what was noted since the mark.
+    fn back_to(&self, mark: &Mark) {
+        self.head.set(mark.head);
+        self.generations.set(None);
+        self.changes.borrow_mut().truncate(mark.changes);
+    }
+}
+
+/// A point inside a transaction.
+struct Mark {
+    head: Head,
+    changes: usize,
 }
 
 /// One write: runs in the thread, perhaps twice, and is answered after the commit.
-trait Job: Send {
+pub(crate) trait Job: Send {
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
@@ -75,28 +101,9 @@ where
     }
 }
 
-/// How many writes are known to be on their way.
-#[derive(Clone, Default)]
-pub(crate) struct Announcements(Arc<AtomicUsize>);
-
-impl Announcements {
-    pub(crate) fn raise(&self) -> Self {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        self.clone()
-    }
-
-    pub(crate) fn lower(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// The handle of the thread.
 pub(crate) struct Writer {
-    jobs: Option<Sender<Box<dyn Job>>>,
+    queue: Arc<Queue<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     stopped: Arc<AtomicBool>,
 }
@@ -104,20 +111,20 @@ pub(crate) struct Writer {
 impl Writer {
     pub(super) fn start(
         conn: Connection,
-        announced: Announcements,
+        queue: Arc<Queue<Box<dyn Job>>>,
+        recent: Recent,
         faults: Option<FaultHook>,
     ) -> Result<Self, StoreError> {
-        let (jobs, queue) = channel();
         let stopped = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&stopped);
+        let (end, jobs) = (Arc::clone(&stopped), Arc::clone(&queue));
         let thread = std::thread::Builder::new()
             .name("muster-store".to_owned())
             .spawn(move || {
-                let _end = RaiseAtEnd(&end);
-                Loop { conn, queue, announced, faults, stopped: &end }.run();
+                let _end = StopAtEnd { stopped: &end, queue: &jobs };
+                Loop { conn, queue: &jobs, recent, faults, stopped: &end }.run();
             })
             .map_err(|e| StoreError::Other(format!("no thread for the writer: {e}")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), stopped })
+        Ok(Self { queue, thread: Some(thread), stopped })
     }
 
     /// Whether the thread has ended.
@@ -148,7 +155,7 @@ impl Writer {
         }
         let (answer, waiting) = oneshot::channel();
         let job = Box::new(Write { work, value: None, answer });
-        self.jobs.as_ref().ok_or(StoreError::Stopped)?.send(job).map_err(|_| StoreError::Stopped)?;
+        self.queue.push(job).map_err(|_| StoreError::Stopped)?;
         Ok(waiting)
     }
 }
@@ -156,12 +163,25 @@ impl Writer {
 impl Drop for Writer {
     /// Lets the thread finish what is queued, then waits for it, so that the database is closed afterwards.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
         {
             drop(thread.join());
         }
+    }
+}
+
+/// However the thread ends: nothing more is taken in, and those who wait learn of it.
+struct StopAtEnd<'a> {
+    stopped: &'a AtomicBool,
+    queue: &'a Queue<Box<dyn Job>>,
+}
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        drop(self.queue.close_and_clear());
     }
 }
 
@@ -189,17 +209,16 @@ enum NotCommitted {
 
 struct Loop<'a> {
     conn: Connection,
-    queue: Receiver<Box<dyn Job>>,
-    announced: Announcements,
+    queue: &'a Queue<Box<dyn Job>>,
+    recent: Recent,
     faults: Option<FaultHook>,
     stopped: &'a AtomicBool,
 }
 
 impl Loop<'_> {
     fn run(self) {
-        while let Ok(first) = self.queue.recv() {
-            let mut group = vec![Slot { job: first, outcome: Ok(()) }];
-            self.gather(&mut group);
+        while let Some(jobs) = self.queue.group() {
+            let mut group: Vec<Slot> = jobs.into_iter().map(|job| Slot { job, outcome: Ok(()) }).collect();
             // Made after the group, so that after a panic the flag is up before anybody learns of it.
             let panic = RaiseAtEnd(self.stopped);
             let mut result = self.attempt(&mut group, false);
@@ -222,27 +241,6 @@ impl Loop<'_> {
         }
     }
 
-    fn gather(&self, group: &mut Vec<Slot>) {
-        let take_waiting = |group: &mut Vec<Slot>| {
-            group.extend(
-                self.queue.try_iter().take(GROUP - group.len()).map(|job| Slot { job, outcome: Ok(()) }),
-            );
-        };
-        take_waiting(group);
-        if self.announced.count() <= group.len() {
-            return;
-        }
-        let end = Instant::now() + COMPANY;
-        while group.len() < GROUP && self.announced.count() > group.len() {
-            let left = end.saturating_duration_since(Instant::now()).min(GAP);
-            match self.queue.recv_timeout(left) {
-                Ok(job) => group.push(Slot { job, outcome: Ok(()) }),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
-            take_waiting(group);
-        }
-    }
-
     /// Runs the group in one transaction.
     fn attempt(&self, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
         let result = self.transact(group, savepoints);
@@ -258,10 +256,11 @@ impl Loop<'_> {
         self.fault(FaultPoint::Begin).map_err(lost)?;
         self.execute("BEGIN IMMEDIATE").map_err(lost)?;
         let begin = Head::read(&self.conn).map_err(lost)?;
-        let tx = Tx { conn: &self.conn, head: Cell::new(begin) };
+        self.recent.catch_up(&self.conn, begin).map_err(lost)?;
+        let tx = Tx::new(&self.conn, begin, &self.recent);
         for slot in group {
             let changes = self.conn.total_changes();
-            let head = tx.head.get();
+            let mark = tx.mark();
             if savepoints {
                 self.execute("SAVEPOINT job").map_err(lost)?;
             }
@@ -276,7 +275,9 @@ impl Loop<'_> {
             }
             if undo {
                 self.execute("ROLLBACK TO job").map_err(lost)?;
-                tx.head.set(head);
+            }
+            if slot.outcome.is_err() {
+                tx.back_to(&mark);
             }
             if savepoints {
                 self.execute("RELEASE job").map_err(lost)?;
@@ -285,6 +286,7 @@ impl Loop<'_> {
         tx.head.get().write_unless(begin, &self.conn).map_err(lost)?;
         self.fault(FaultPoint::Commit).map_err(lost)?;
         self.execute("COMMIT").map_err(lost)?;
+        self.recent.committed(begin, tx.head.get(), tx.changes.take());
         self.fault(FaultPoint::Answer).map_err(lost)
     }
 

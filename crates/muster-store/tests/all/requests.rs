@@ -1,8 +1,12 @@
 //! The request table and the two writes of an enrollment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use muster_core::UnixTime;
 use muster_core::issuance::{Ledger, Opening};
-use muster_store::{Disposition, Options, RequestFilter, StoreError};
+use muster_core::revocation::Reason;
+use muster_store::{Disposition, FaultPoint, Options, RequestFilter, StoreError};
 
 use crate::support::{
     DAY, NOW, Place, caller, certificate, enroll, instance, intent, issued, name, officer, principal, record,
@@ -247,21 +251,81 @@ async fn duplicates_are_accepted_where_the_window_is_zero() {
     let id = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id, ..record(first.id, "alice") };
     store.record_pending(again).await.unwrap();
-    assert_eq!(place.count("recent_requests"), 0);
+    assert_eq!(store.find_recent(&name("alice"), Some("User"), &record(first.id, "alice").raw, NOW).await, Ok(None));
 }
 
+/// Everything about recent requests that only shows when a process begins with what others have left.
 #[tokio::test]
-async fn memory_of_recent_requests_is_bounded() {
+async fn recent_requests_are_known_after_a_restart() {
     let place = Place::new();
     let store = place.open();
-    enroll(&store, "alice").await;
-    // As if 40,000 requests had come since.
-    place.raw().execute("UPDATE counters SET value = 40900 WHERE name = 'next_request'", []).unwrap();
-    while store.reserve_request_id().await.unwrap().number() < 40_900 {}
-    for _ in 0..64 {
-        enroll(&store, "bob").await;
-    }
-    assert!(place.count("recent_requests") <= 64, "the first is forgotten when the 40960th is entered");
+    let issued = enroll(&store, "alice").await;
+    let revoked = enroll(&store, "bob").await;
+    store.revoke(revoked.serial, Reason::Superseded, caller("bob"), NOW).await.unwrap();
+    drop(store);
+    let store = place.open();
+    let find = async |id, account| {
+        let raw = record(id, account).raw;
+        store.find_recent(&name(account), Some("User"), &raw, NOW).await.unwrap().map(|found| found.id)
+    };
+    assert_eq!(find(issued.id, "alice").await, Some(issued.id));
+    assert_eq!(find(revoked.id, "bob").await, None);
+    let id = store.reserve_request_id().await.unwrap();
+    let again = muster_core::issuance::RequestRecord { id, ..record(issued.id, "alice") };
+    assert_eq!(store.record_pending(again).await, Err(StoreError::Duplicate(issued.id)));
+}
+
+/// Two stores on one database stand for two processes: they share nothing but the file.
+#[tokio::test]
+async fn requests_of_another_process_are_recognized() {
+    let place = Place::new();
+    let (here, there) = (place.open(), place.open());
+    enroll(&here, "carol").await;
+    let (issued, denied) = (enroll(&there, "alice").await.id, there.reserve_request_id().await.unwrap());
+    there.record_pending(record(denied, "bob")).await.unwrap();
+
+    let again = async |first, account| {
+        let id = here.reserve_request_id().await.unwrap();
+        here.record_pending(muster_core::issuance::RequestRecord { id, ..record(first, account) }).await
+    };
+    let anywhere = async |first, account: &str| {
+        let raw = record(first, account).raw;
+        let found = here.find_recent_anywhere(&name(account), Some("User"), &raw, NOW).await;
+        found.unwrap().map(|found| found.id)
+    };
+    assert_eq!(anywhere(issued, "alice").await, Some(issued));
+    assert_eq!(again(issued, "alice").await, Err(StoreError::Duplicate(issued)));
+    assert_eq!(again(denied, "bob").await, Err(StoreError::Duplicate(denied)));
+    // The other process lets go of it, and this one knows at its next write.
+    there.deny(denied, "root".to_owned(), "no".to_owned(), NOW).await.unwrap();
+    assert_eq!(anywhere(denied, "bob").await, None);
+    assert_eq!(again(denied, "bob").await, Ok(()));
+    assert_eq!(anywhere(issued, "alice").await, Some(issued));
+}
+
+/// One group of writes that is rolled back and run again must leave no trace of the first time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_of_a_write_that_failed_may_be_sent_again() {
+    let place = Place::new();
+    let fail = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fail);
+    let faults = Arc::new(move |point| {
+        let due = point == FaultPoint::Commit && failing.swap(false, Ordering::SeqCst);
+        if due { Err(StoreError::Full) } else { Ok(()) }
+    });
+    let store = place.open_with(Options { faults: Some(faults), ..Options::default() }).unwrap();
+    let id = store.reserve_request_id().await.unwrap();
+    fail.store(true, Ordering::SeqCst);
+    assert_eq!(store.record_pending(record(id, "alice")).await, Err(StoreError::Full));
+    let found = store.find_recent(&name("alice"), Some("User"), &record(id, "alice").raw, NOW).await;
+    assert_eq!(found, Ok(None));
+    store.record_pending(record(id, "alice")).await.unwrap();
+    // What cannot be told (a fault after the commit) counts as written.
+    let id = store.reserve_request_id().await.unwrap();
+    store.record_pending(record(id, "bob")).await.unwrap();
+    let again = store.reserve_request_id().await.unwrap();
+    let again = muster_core::issuance::RequestRecord { id: again, ..record(id, "bob") };
+    assert_eq!(store.record_pending(again).await, Err(StoreError::Duplicate(id)));
 }
 
 #[tokio::test]
