@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_core::identity::AccountName;
-use muster_store::{Store, StoreError};
+use muster_store::{Generations, Store, StoreError};
 
 pub(crate) use muster_store::Account;
 
 /// Accounts kept at most.
 const CAPACITY: usize = 20_000;
 
-/// Looks accounts up. Every look-up first asks the store whether anything changed, which costs next to nothing; so an
-/// account that was disabled a moment ago is disabled.
+/// Looks accounts up, as they were at one moment or later: the store tells in each exchange whether anything has
+/// changed, so an account that was disabled a moment ago is disabled.
 pub(crate) struct Accounts {
     store: Store,
     known: Mutex<Known>,
@@ -36,10 +36,22 @@ impl Accounts {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub(crate) async fn get(&self, name: &AccountName) -> Result<Option<Arc<Account>>, StoreError> {
-        let generation = self.store.generations().await?.configuration;
+        self.get_at(name, self.store.generations().await?).await
+    }
+
+    /// The same, as it was when the counters were read, or later.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub(crate) async fn get_at(
+        &self,
+        name: &AccountName,
+        seen: Generations,
+    ) -> Result<Option<Arc<Account>>, StoreError> {
+        let generation = seen.configuration;
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.generation != generation || known.accounts.len() >= CAPACITY {
+            if known.generation < generation || known.accounts.len() >= CAPACITY {
                 known.accounts.clear();
                 known.generation = generation;
             }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use muster_core::{Caller, Clock, Method};
 use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{BadEnvelope, Envelope, Security};
-use muster_store::Store;
+use muster_store::{Generations, Store};
 
 use crate::accounts::Accounts;
 use crate::config::{Endpoint, Settings};
@@ -147,7 +147,8 @@ impl Authenticator {
         }
     }
 
-    /// Authenticates a message by the method of its endpoint, and by no other.
+    /// Authenticates a message by the method of its endpoint, and by no other, against the accounts as they were when
+    /// `seen` was read, or later.
     ///
     /// # Errors
     /// [`ServiceError::Authentication`] if the evidence is missing or wrong, [`ServiceError::Unavailable`] if it cannot
@@ -158,6 +159,7 @@ impl Authenticator {
         exchange: &Exchange,
         ticket: Option<Ticket>,
         received: Received<'a>,
+        seen: Generations,
     ) -> Result<Authenticated<'a>, ServiceError> {
         let Envelope { action, security, body, .. } = received.0;
         let now = self.clock.now();
@@ -178,7 +180,7 @@ impl Authenticator {
                         let password = token.password.expose();
                         self.directory_passwords.verify(domain, account, password, now).await?
                     }
-                    None => self.passwords.verify(&token, peer, now).await?,
+                    None => self.passwords.verify(&token, peer, now, seen).await?,
                 }
             }
             Method::ClientCertificate => {

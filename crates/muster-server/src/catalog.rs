@@ -8,7 +8,7 @@ use muster_core::template::AccessRight;
 use muster_core::template::access::is_granted;
 use muster_core::{Clock, Oid, Principal, Template, UnixTime};
 use muster_directory::WireTemplate;
-use muster_store::{Store, StoreError};
+use muster_store::{Generations, Store, StoreError};
 
 use crate::forest::{Forest, Offer};
 
@@ -56,19 +56,24 @@ impl Catalog {
         Self { store, forests, clock, last: Mutex::default() }
     }
 
-    /// The templates now, for `principal`.
+    /// The templates for `principal`: those of the store as they were when the counters were read, or later, those of
+    /// a forest as they are now.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub async fn snapshot(&self, principal: &Principal) -> Result<Arc<Snapshot>, StoreError> {
+    pub async fn snapshot(
+        &self,
+        principal: &Principal,
+        seen: Generations,
+    ) -> Result<Arc<Snapshot>, StoreError> {
         let domain = principal.name.directory_parts().map(|(domain, _)| domain);
         let index = domain.and_then(|domain| self.forests.iter().position(|forest| forest.has(domain)));
         let forest = index.and_then(|index| self.forests.get(index));
-        let generation = self.store.generations().await?.configuration;
+        let generation = seen.configuration;
         let revision = forest.map_or(0, Forest::revision);
         let kept = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
         if let Some(last) = kept
-            && last.generation == generation
+            && last.generation >= generation
             && last.revision == revision
         {
             return Ok(last);

@@ -108,6 +108,14 @@ impl Enrollment {
         }
     }
 
+    /// What was true when the exchange began.
+    async fn seen(&self, record: &Record) -> Result<Generations, ServiceError> {
+        match record.seen {
+            Some(seen) => Ok(seen),
+            None => Ok(self.store.generations().await?),
+        }
+    }
+
     async fn attempt(
         &self,
         caller: &Caller,
@@ -116,7 +124,8 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
         let now = self.clock.now();
-        let snapshot = self.catalog.snapshot(caller.principal()).await?;
+        let seen = self.seen(record).await?;
+        let snapshot = self.catalog.snapshot(caller.principal(), seen).await?;
         let principal = caller.principal();
         let id = self.store.reserve_request_id().await?;
         record.request = Some(id);
@@ -146,7 +155,9 @@ impl Enrollment {
         // 2. The same octets again, within a day: the same answer, not a second certificate. Not for a first enrollment
         // where there are renewals only, whatever another endpoint answered to it.
         let may_repeat = !endpoint.renewal_only || renewed_serial(&submission.form).is_some();
-        if may_repeat && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await? {
+        if may_repeat
+            && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await?
+        {
             return Ok(reply);
         }
 
@@ -157,7 +168,7 @@ impl Enrollment {
             tls_certificate: caller.certificate(),
             renewal_only: endpoint.renewal_only,
             renewed: renewed.as_ref(),
-            key_blocked: self.store.is_key_blocked(&submission.key.spki).await?,
+            key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::NotGiven,
             ca_not_after: self.authority.not_after(),
             now,
@@ -325,7 +336,8 @@ impl Enrollment {
         let id = row.summary.id;
         let now = self.clock.now();
         let submission = decode::submission(&row.raw)?;
-        let snapshot = self.catalog.snapshot(caller.principal()).await?;
+        let seen = self.seen(record).await?;
+        let snapshot = self.catalog.snapshot(caller.principal(), seen).await?;
         let principal = caller.principal();
         let refused = |refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None };
         let template: &Template =
@@ -353,7 +365,7 @@ impl Enrollment {
             },
             renewal_only: false,
             renewed: renewed.as_ref(),
-            key_blocked: self.store.is_key_blocked(&submission.key.spki).await?,
+            key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::Given,
             ca_not_after: self.authority.not_after(),
             now,

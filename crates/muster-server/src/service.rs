@@ -499,6 +499,9 @@ impl State {
                 "This is a certificate enrollment service; it takes SOAP 1.2.\n",
             ));
         }
+        // Before anybody is looked up: what is found then is true as long as this does not change.
+        let seen = self.enrollment.store.generations().await?;
+        record.seen = Some(seen);
         let ticket = self.authenticator.ticket(endpoint, exchange).await?;
         if let Some(ticket) = &ticket {
             relation.negotiate.clone_from(&ticket.reply);
@@ -511,14 +514,13 @@ impl State {
         let received = Received::parse(&exchange.body, &self.xml_limits)?;
         relation.header = ResponseHeader::relating_to(received.message_id());
         check_destination(received.to(), endpoint)?;
-        record.seen = self.enrollment.store.generations().await.ok();
-        let message = self.authenticator.authenticate(endpoint, exchange, ticket, received).await?;
+        let message = self.authenticator.authenticate(endpoint, exchange, ticket, received, seen).await?;
         record.authenticated(message.caller());
         let body = match endpoint.service {
             Service::Policy => {
                 record.operation = "get_policies";
                 let now = self.clock.now();
-                self.policy.answer(&message, &self.enrollment.catalog, &relation.header, now).await?
+                self.policy.answer(&message, &self.enrollment.catalog, seen, &relation.header, now).await?
             }
             Service::Enrollment => {
                 wstep::answer(&self.enrollment, endpoint, &message, &relation.header, record).await?

@@ -19,6 +19,8 @@ use muster_proto::xcep::{
     SubjectNameFlags,
 };
 
+use muster_store::Generations;
+
 use crate::auth::Authenticated;
 use crate::catalog::Catalog;
 use crate::config::Settings;
@@ -67,12 +69,13 @@ impl PolicyService {
         &self,
         message: &Authenticated<'_>,
         catalog: &Catalog,
+        seen: Generations,
         header: &ResponseHeader,
         now: UnixTime,
     ) -> Result<String, ServiceError> {
         let request = GetPolicies::parse(message.action(), message.body())?;
         let principal = message.caller().principal();
-        let snapshot = catalog.snapshot(principal).await?;
+        let snapshot = catalog.snapshot(principal, seen).await?;
         // The second in which it changed counts as before the change.
         let fresh = |last: i64| last > snapshot.loaded.0 && now.0 - last < LONGEST_UNCHANGED && last <= now.0;
         // Groups of a directory change without a change here.

@@ -7,7 +7,7 @@ use muster_core::revocation::Reason;
 use muster_core::{Oid, RequestId, Serial, UnixTime};
 
 use crate::error::StoreError;
-use crate::{Backend, Store, sqlite};
+use crate::{Backend, Generations, Store, sqlite};
 
 /// That and why a certificate is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,12 +166,13 @@ impl Store {
         db.write(move |tx| sqlite::certificates::block_key(tx, spki_sha256, &actor, at)).await
     }
 
-    /// Whether the key of this SubjectPublicKeyInfo (DER) is blocked.
+    /// Whether the key of this SubjectPublicKeyInfo (DER) was blocked when [`Store::generations`] was `seen`, or is
+    /// now: blocking a key counts as a change of the configuration. Kept in memory until then, unless it is much.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn is_key_blocked(&self, spki: &[u8]) -> Result<bool, StoreError> {
+    pub async fn is_key_blocked(&self, spki: &[u8], seen: Generations) -> Result<bool, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        db.read(|conn| sqlite::certificates::is_key_blocked(conn, spki))
+        db.is_key_blocked(spki, seen.configuration)
     }
 }

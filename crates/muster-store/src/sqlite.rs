@@ -21,10 +21,12 @@ mod schema;
 pub(crate) mod templates;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use muster_core::audit::{Action, Actor, Event};
 use muster_core::{RequestId, UnixTime};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -44,6 +46,8 @@ const READERS: usize = 8;
 const ID_BLOCK: u32 = 256;
 /// A new block is fetched when fewer are left: enough for what arrives during one commit.
 const ID_LOW: u32 = 128;
+/// Blocked keys kept in memory at most; more are looked up one by one.
+const BLOCKED: usize = 10_000;
 /// Statements that a connection keeps compiled.
 const STATEMENTS: usize = 64;
 
@@ -56,6 +60,7 @@ pub(crate) struct Sqlite {
     ids: tokio::sync::Mutex<Ids>,
     /// A connection for this question alone: what it read last is still in its memory, if nothing was committed.
     generations: Mutex<Option<Connection>>,
+    blocked: Mutex<Blocked>,
     queue: Arc<Queue<Box<dyn Job>>>,
     recent: Recent,
     duplicate_window: i64,
@@ -68,6 +73,13 @@ struct Ids {
     next: u32,
     end: u32,
     coming: Option<tokio::sync::oneshot::Receiver<Result<u32, StoreError>>>,
+}
+
+/// The blocked keys, as they were when the counter `configuration` had this value; none if they are too many.
+#[derive(Default)]
+struct Blocked {
+    generation: u64,
+    keys: Option<HashSet<[u8; 32]>>,
 }
 
 impl Sqlite {
@@ -110,6 +122,7 @@ impl Sqlite {
             readers: Mutex::default(),
             ids: tokio::sync::Mutex::default(),
             generations: Mutex::default(),
+            blocked: Mutex::default(),
             queue,
             recent,
             duplicate_window: options.duplicate_window,
@@ -131,6 +144,7 @@ impl Sqlite {
             readers: Mutex::new(vec![conn]),
             ids: tokio::sync::Mutex::default(),
             generations: Mutex::default(),
+            blocked: Mutex::default(),
             queue: Arc::default(),
             recent: Recent::default(),
             duplicate_window: options.duplicate_window,
@@ -243,6 +257,23 @@ impl Sqlite {
             None => watch.insert(reader(&self.path)?),
         };
         instance::generations(conn)
+    }
+}
+
+impl Sqlite {
+    pub(crate) fn is_key_blocked(&self, spki: &[u8], generation: u64) -> Result<bool, StoreError> {
+        let mut hash = [0; 32];
+        hash.iter_mut().zip(digest(&SHA256, spki).as_ref()).for_each(|(to, from)| *to = *from);
+        let mut blocked = lock(&self.blocked);
+        if blocked.generation < generation {
+            // Read after the counter was, so it is at least as new.
+            blocked.keys = self.read(|conn| certificates::blocked_keys(conn, BLOCKED))?;
+            blocked.generation = generation;
+        }
+        match &blocked.keys {
+            Some(keys) => Ok(keys.contains(&hash)),
+            None => self.read(|conn| certificates::is_key_blocked(conn, hash)),
+        }
     }
 }
 

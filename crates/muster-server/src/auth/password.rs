@@ -15,6 +15,7 @@ use aws_lc_rs::rand::SystemRandom;
 use muster_core::identity::AccountName;
 use muster_core::{Caller, Method, UnixTime};
 use muster_proto::soap::UsernameToken;
+use muster_store::Generations;
 
 use super::hashing::{DECOY, Hashing, LONGEST_PASSWORD};
 use super::throttle::Pace;
@@ -55,6 +56,7 @@ impl Passwords {
         token: &UsernameToken,
         peer: IpAddr,
         now: UnixTime,
+        seen: Generations,
     ) -> Result<Caller, ServiceError> {
         // `DOMAIN\user`: local accounts have no domain.
         let bare = token.username.rsplit('\\').next().unwrap_or_default();
@@ -64,7 +66,7 @@ impl Passwords {
             return Err(AuthError::BadCredentials.into());
         }
         let account = match &name {
-            Some(name) => self.accounts.get(name).await?.filter(|account| account.enabled),
+            Some(name) => self.accounts.get_at(name, seen).await?.filter(|account| account.enabled),
             None => None,
         };
         let fingerprint = account.as_deref().map(|account| self.fingerprint(account, password));

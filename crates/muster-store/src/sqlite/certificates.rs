@@ -1,5 +1,7 @@
 //! Rows of certificates and revocations.
 
+use std::collections::HashSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use muster_core::audit::{Action, Actor, Event};
 use muster_core::issuance::IssuedRecord;
@@ -223,7 +225,7 @@ fn insert_blocked(tx: &Tx<'_>, spki_sha256: &[u8], at: UnixTime) -> Result<(), S
     tx.conn
         .prepare_cached("INSERT INTO blocked_keys (spki_sha256, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![spki_sha256, at.0])?;
-    Ok(())
+    instance::raise_configuration(tx).map(drop)
 }
 
 pub(crate) fn block_key(
@@ -237,8 +239,20 @@ pub(crate) fn block_key(
     tx.audit(&Event { object: Some(object), ..Event::new(at, actor.clone(), Action::Revoke) })
 }
 
-pub(crate) fn is_key_blocked(conn: &Connection, spki: &[u8]) -> Result<bool, StoreError> {
-    Ok(conn
-        .prepare_cached("SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1")?
-        .exists([digest(&SHA256, spki).as_ref()])?)
+pub(crate) fn is_key_blocked(conn: &Connection, spki_sha256: [u8; 32]) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?1")?.exists([spki_sha256])?)
+}
+
+/// Every blocked key, if there are at most so many.
+pub(crate) fn blocked_keys(conn: &Connection, most: usize) -> Result<Option<HashSet<[u8; 32]>>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT spki_sha256 FROM blocked_keys")?;
+    let mut rows = statement.query([])?;
+    let mut keys = HashSet::new();
+    while let Some(row) = rows.next()? {
+        if keys.len() >= most {
+            return Ok(None);
+        }
+        keys.insert(row.get(0)?);
+    }
+    Ok(Some(keys))
 }

@@ -131,8 +131,7 @@ impl<J> Queue<J> {
                 return state;
             }
             state.waiting = Waiting::Company;
-            let (next, timeout) =
-                self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            let (next, timeout) = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
             state = next;
             let come = state.jobs.len();
             if come >= self.company() || state.closed || (timeout.timed_out() && come == before) {

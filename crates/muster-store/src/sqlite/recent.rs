@@ -244,8 +244,7 @@ mod tests {
 
     #[test]
     fn oldest_are_forgotten_first() {
-        let mut index =
-            Index { entries: HashMap::new(), order: VecDeque::new(), head: Head::before_all() };
+        let mut index = Index { entries: HashMap::new(), order: VecDeque::new(), head: Head::before_all() };
         let id = |number: usize| RequestId::new(u32::try_from(number).unwrap()).unwrap();
         let key = |number: usize| Key(i64::try_from(number).unwrap());
         for number in 1..=KEPT + 2 {

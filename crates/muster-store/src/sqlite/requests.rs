@@ -7,8 +7,8 @@ use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::writer::Tx;
 use super::recent::Key;
+use super::writer::Tx;
 use super::{convert, recent, templates};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};

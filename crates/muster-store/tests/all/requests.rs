@@ -251,7 +251,10 @@ async fn duplicates_are_accepted_where_the_window_is_zero() {
     let id = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id, ..record(first.id, "alice") };
     store.record_pending(again).await.unwrap();
-    assert_eq!(store.find_recent(&name("alice"), Some("User"), &record(first.id, "alice").raw, NOW).await, Ok(None));
+    assert_eq!(
+        store.find_recent(&name("alice"), Some("User"), &record(first.id, "alice").raw, NOW).await,
+        Ok(None)
+    );
 }
 
 /// Everything about recent requests that only shows when a process begins with what others have left.
@@ -343,7 +346,7 @@ async fn intent_is_refused_after_a_change() {
     let seen = store.generations().await.unwrap();
     let revoked = enroll(&store, "alice").await.serial;
     assert_eq!(store.generations().await.unwrap(), seen, "issuing changes nothing that is decided by");
-    store.revoke(revoked, muster_core::revocation::Reason::Unspecified, officer(), NOW).await.unwrap();
+    store.revoke(revoked, Reason::Unspecified, officer(), NOW).await.unwrap();
     let refused = store.record_intent_if_unchanged(intent(id, "alice"), seen).await;
     assert_eq!(refused, Err(StoreError::Changed));
 
