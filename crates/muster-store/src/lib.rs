@@ -160,7 +160,7 @@ impl Store {
         Ok(Self { backend: Backend::Sqlite(Arc::new(Sqlite::open_read_only(path, &options)?)) })
     }
 
-    /// Announces that a write is on its way: the writer waits up to 0.7 ms for company while more guards live than
+    /// Announces that a write is on its way: the writer waits up to 3 ms for company while more guards live than
     /// writes wait. Hold it from the moment the caller is authenticated (not while a password is hashed) until its
     /// last write was answered.
     pub fn expect_write(&self) -> ExpectedWrite {

@@ -11,6 +11,7 @@ mod convert;
 pub(crate) mod crl;
 mod der;
 pub(crate) mod fill;
+mod hot;
 pub(crate) mod instance;
 pub(crate) mod issuance;
 mod node;
@@ -31,6 +32,7 @@ use muster_core::audit::{Action, Actor, Event};
 use muster_core::{RequestId, UnixTime};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use self::hot::Prepared;
 use self::node::Node;
 use self::queue::Queue;
 use self::recent::Recent;
@@ -322,10 +324,14 @@ fn initialize(conn: &mut Connection, now: UnixTime) -> Result<(), StoreError> {
     if !begin.is_start() {
         return Ok(());
     }
-    let recent = Recent::default();
-    let tx = Tx::new(&transaction, begin, &recent);
-    tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
-    tx.head.get().write_unless(begin, &transaction)?;
+    append_first(&transaction, begin, now)?;
     transaction.commit()?;
     Ok(())
+}
+
+fn append_first(conn: &Connection, begin: audit::Head, now: UnixTime) -> Result<(), StoreError> {
+    let (hot, recent) = (Prepared::new(conn), Recent::default());
+    let tx = Tx::new(conn, &hot, begin, &recent);
+    tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
+    tx.head.get().write_unless(begin, conn)
 }

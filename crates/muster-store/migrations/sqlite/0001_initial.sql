@@ -56,6 +56,8 @@ CREATE TABLE accepted_templates (
 -- The request table: narrow, written in the order of its key. repeat_key recognizes a request that is sent again
 -- (first octets of a hash over account, template and octets); forgotten says that it may be. What is looked up by it
 -- is in memory.
+-- A request whose disposition is 'signing' is issued as soon as its certificate is in the table of certificates: that
+-- no row says so means that none can say so without a certificate, and spares writing the row again.
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     received INTEGER NOT NULL,
@@ -66,7 +68,7 @@ CREATE TABLE requests (
     endpoint TEXT NOT NULL,
     renews BLOB,
     disposition TEXT NOT NULL
-        CHECK (disposition IN ('pending', 'approved', 'signing', 'issued', 'denied', 'failed')),
+        CHECK (disposition IN ('signing', 'pending', 'approved', 'denied', 'failed')),
     code TEXT,
     message TEXT,
     officer TEXT,

@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::convert;
+use super::hot::Hot;
 use super::writer::Tx;
 use crate::audit::{AuditFault, AuditFilter, AuditHead, AuditRecord, AuditReport};
 use crate::error::StoreError;
@@ -123,12 +124,9 @@ impl Tx<'_> {
             outcome: &outcome,
         };
         let hash = columns.hash(&head.hash);
-        self.conn
-            .prepare_cached(
-                "INSERT INTO audit (sequence, at, actor, action, object, template, request, serial, outcome, hash)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
+        self.hot.run(
+            Hot::Audit,
+            params![
                 columns.sequence,
                 columns.at,
                 columns.actor,
@@ -139,7 +137,8 @@ impl Tx<'_> {
                 columns.serial,
                 columns.outcome,
                 hash
-            ])?;
+            ],
+        )?;
         self.head.set(Head { sequence, hash });
         Ok(())
     }

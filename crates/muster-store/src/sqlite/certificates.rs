@@ -11,6 +11,7 @@ use muster_core::{Serial, UnixTime};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::hot::Hot;
 use super::writer::Tx;
 use super::{convert, der, instance, recent};
 use crate::certificates::{Certificate, CertificateFilter, CertificateSummary, Revocation, Revoked};
@@ -18,13 +19,9 @@ use crate::error::StoreError;
 
 pub(super) fn insert(tx: &Tx<'_>, issued: &IssuedRecord) -> Result<(), StoreError> {
     let id = convert::id(issued.id);
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO certificates
-             (id, serial, account, template_oid, subject, not_before, not_after, issued)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
+    tx.hot.run(
+        Hot::Certificate,
+        params![
             id,
             issued.serial.as_bytes(),
             issued.account.as_str(),
@@ -33,10 +30,9 @@ pub(super) fn insert(tx: &Tx<'_>, issued: &IssuedRecord) -> Result<(), StoreErro
             issued.not_before.0,
             issued.not_after.0,
             issued.at.0
-        ])?;
-    tx.conn
-        .prepare_cached("INSERT INTO certificate_bodies (id, der) VALUES (?1, ?2)")?
-        .execute(params![id, issued.certificate])?;
+        ],
+    )?;
+    tx.hot.run(Hot::CertificateBody, params![id, issued.certificate])?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn fill(tx: &Tx<'_>, count: u32, now: UnixTime) -> Result<u32, StoreE
     let serial = "unhex(printf('4d%08x', id)) || randomblob(15)";
     for insert in [
         "INSERT INTO requests (id, received, requester, method, form, template, endpoint, disposition)
-         SELECT id, ?3, 'filler', 'username_password', 'pkcs10', 'Filler', 'filler', 'issued' FROM ids",
+         SELECT id, ?3, 'filler', 'username_password', 'pkcs10', 'Filler', 'filler', 'signing' FROM ids",
         "INSERT INTO request_bodies (id, submitted_by, raw)
          SELECT id, 'caller:filler/username_password@127.0.0.1', randomblob(400 + 0 * ?3) FROM ids",
         &format!(

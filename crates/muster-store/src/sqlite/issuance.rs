@@ -7,6 +7,7 @@ use muster_core::revocation::Reason;
 use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::{Connection, params};
 
+use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
 use super::{certificates, convert, der, instance, recent, requests};
@@ -64,9 +65,7 @@ pub(crate) fn record_intent(
                 requests::set_disposition(tx, id, Disposition::Signing)?;
             }
         }
-        tx.conn
-            .prepare_cached("INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
+        tx.hot.run(Hot::Intent, params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
         tx.audit(&event)
     }
 }
@@ -82,15 +81,12 @@ pub(crate) fn record_issued(issued: IssuedRecord) -> impl FnMut(&Tx<'_>) -> Resu
     };
     move |tx| {
         // The intent goes if it is there, open, and has the octets that were signed; one statement for all of that.
-        let closed = tx
-            .conn
-            .prepare_cached("DELETE FROM intents WHERE id = ?1 AND serial = ?2 AND tbs = ?3")?
-            .execute(params![convert::id(id), serial.as_bytes(), der::tbs(&issued.certificate)])?;
+        let signed = der::tbs(&issued.certificate);
+        let closed = tx.hot.run(Hot::CloseIntent, params![convert::id(id), serial.as_bytes(), signed])?;
         if closed == 0 {
             return Err(not_closed(tx, id, serial)?);
         }
         certificates::insert(tx, &issued)?;
-        requests::set_disposition(tx, id, Disposition::Issued)?;
         tx.audit(&event)
     }
 }

@@ -13,9 +13,9 @@ use super::lock;
 /// Most jobs in one transaction. Bounds the memory and the time for which others wait for the lock.
 const GROUP: usize = 512;
 /// Longest wait for company.
-const COMPANY: Duration = Duration::from_micros(700);
+const COMPANY: Duration = Duration::from_millis(3);
 /// Longest wait for the next one of the company.
-const GAP: Duration = Duration::from_micros(250);
+const GAP: Duration = Duration::from_micros(500);
 
 /// Jobs that wait for the writer, and how many more are known to be on their way.
 pub(crate) struct Queue<J> {

@@ -7,6 +7,7 @@ use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
 use super::{convert, recent, templates};
@@ -26,14 +27,9 @@ pub(super) fn insert(
     refusal: Option<(&str, &str)>,
 ) -> Result<(), StoreError> {
     let id = convert::id(record.id);
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO requests
-             (id, received, requester, method, form, template, endpoint, renews, disposition, repeat_key, code,
-              message)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute(params![
+    tx.hot.run(
+        Hot::Request,
+        params![
             id,
             record.received.0,
             record.requester.as_str(),
@@ -46,12 +42,11 @@ pub(super) fn insert(
             key.map(Key::stored),
             refusal.map(|(code, _)| code),
             refusal.map(|(_, sentence)| clip(sentence)),
-        ])?;
+        ],
+    )?;
     let kept = disposition != Disposition::Denied || record.raw.len() <= LONGEST_DENIED;
     let raw: &[u8] = if kept { &record.raw } else { &[] };
-    tx.conn
-        .prepare_cached("INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)")?
-        .execute(params![id, record.actor.to_string(), raw])?;
+    tx.hot.run(Hot::RequestBody, params![id, record.actor.to_string(), raw])?;
     Ok(())
 }
 
@@ -96,7 +91,7 @@ pub(crate) fn insert_denied(
 
 fn present(conn: &Connection, id: RequestId) -> Result<Disposition, StoreError> {
     let word: Option<String> = conn
-        .prepare_cached("SELECT disposition FROM requests WHERE id = ?1")?
+        .prepare_cached(&format!("SELECT {DISPOSITION} FROM requests WHERE id = ?1"))?
         .query_row([convert::id(id)], |row| row.get(0))
         .optional()?;
     convert::parse(&word.ok_or_else(|| StoreError::not_found("request", id))?, "disposition")
@@ -211,9 +206,17 @@ pub(crate) fn reopen(tx: &Tx<'_>, id: RequestId, why: &str, at: UnixTime) -> Res
     })
 }
 
+/// What became of a request: nothing says "issued" but the certificate itself.
+const DISPOSITION: &str = "CASE WHEN disposition = 'signing'
+     AND EXISTS (SELECT 1 FROM certificates AS its WHERE its.id = requests.id) THEN 'issued' ELSE disposition END";
+
 /// The columns that [`summary`] reads, in its order.
-const SUMMARY: &str = "requests.id, received, requester, method, form, template, endpoint, renews, disposition, \
-                       code, message, officer, decided, comment, approved_for";
+fn columns() -> String {
+    format!(
+        "requests.id, received, requester, method, form, template, endpoint, renews, {DISPOSITION}, code, message,
+         officer, decided, comment, approved_for"
+    )
+}
 
 fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
     let renews: Option<Vec<u8>> = row.get(7)?;
@@ -251,10 +254,11 @@ fn read_method(word: &str) -> Result<Method, StoreError> {
 
 pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, StoreError> {
     let sql = format!(
-        "SELECT {SUMMARY}, submitted_by, raw, certificates.serial, der
+        "SELECT {}, submitted_by, raw, certificates.serial, der
          FROM requests JOIN request_bodies USING (id)
          LEFT JOIN certificates USING (id) LEFT JOIN certificate_bodies USING (id)
-         WHERE requests.id = ?1"
+         WHERE requests.id = ?1",
+        columns()
     );
     let read = |row: &Row<'_>| -> Result<Request, StoreError> {
         let serial: Option<Vec<u8>> = row.get(17)?;
@@ -269,7 +273,7 @@ pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, S
 }
 
 pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<RequestSummary>, StoreError> {
-    let mut sql = format!("SELECT {SUMMARY} FROM requests WHERE 1 = 1");
+    let mut sql = format!("SELECT {} FROM requests WHERE 1 = 1", columns());
     let mut values: Vec<Value> = Vec::new();
     match filter.disposition {
         // Word for word the condition of the partial index, so that it is used.
@@ -284,7 +288,7 @@ pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<Requ
         values.push(value);
     };
     if let Some(disposition) = filter.disposition {
-        and(" AND disposition = ?", disposition.as_str().to_owned().into());
+        and(&format!(" AND {DISPOSITION} = ?"), disposition.as_str().to_owned().into());
     }
     if let Some(requester) = &filter.requester {
         and(" AND requester = ?", requester.as_str().to_owned().into());
@@ -306,9 +310,9 @@ pub(crate) fn compare_recent(
     raw: &[u8],
 ) -> Result<Option<RecentRequest>, StoreError> {
     let row = conn
-        .prepare_cached(
-            "SELECT requester, raw, disposition FROM requests JOIN request_bodies USING (id) WHERE id = ?1",
-        )?
+        .prepare_cached(&format!(
+            "SELECT requester, raw, {DISPOSITION} FROM requests JOIN request_bodies USING (id) WHERE id = ?1"
+        ))?
         .query_row([convert::id(id)], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
         })

@@ -27,6 +27,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::audit::Head;
+use super::hot::{Prepared, Run};
 use super::queue::Queue;
 use super::recent::{Change, Recent};
 use crate::error::StoreError;
@@ -35,6 +36,7 @@ use crate::{FaultHook, FaultPoint};
 /// What a job sees: the open transaction, the end of the audit chain in it, and what is kept in memory beside it.
 pub(crate) struct Tx<'c> {
     pub(super) conn: &'c Connection,
+    pub(super) hot: &'c dyn Run,
     pub(super) head: Cell<Head>,
     /// The counters that [`super::instance::generations_in`] has read, until one of them is raised.
     pub(super) generations: Cell<Option<(u64, u64)>>,
@@ -44,9 +46,10 @@ pub(crate) struct Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection, head: Head, recent: &'c Recent) -> Self {
+    pub(super) fn new(conn: &'c Connection, hot: &'c dyn Run, head: Head, recent: &'c Recent) -> Self {
         Self {
             conn,
+            hot,
             head: Cell::new(head),
             generations: Cell::new(None),
             recent,
@@ -217,13 +220,14 @@ struct Loop<'a> {
 
 impl Loop<'_> {
     fn run(self) {
+        let hot = Prepared::new(&self.conn);
         while let Some(jobs) = self.queue.group() {
             let mut group: Vec<Slot> = jobs.into_iter().map(|job| Slot { job, outcome: Ok(()) }).collect();
             // Made after the group, so that after a panic the flag is up before anybody learns of it.
             let panic = RaiseAtEnd(self.stopped);
-            let mut result = self.attempt(&mut group, false);
+            let mut result = self.attempt(&hot, &mut group, false);
             if matches!(result, Err(NotCommitted::Halfway)) {
-                result = self.attempt(&mut group, true);
+                result = self.attempt(&hot, &mut group, true);
             }
             std::mem::forget(panic);
             let lost = match result {
@@ -242,8 +246,8 @@ impl Loop<'_> {
     }
 
     /// Runs the group in one transaction.
-    fn attempt(&self, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
-        let result = self.transact(group, savepoints);
+    fn attempt(&self, hot: &dyn Run, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
+        let result = self.transact(hot, group, savepoints);
         if result.is_err() && !self.conn.is_autocommit() {
             // If this fails too, the next BEGIN says so.
             drop(self.execute("ROLLBACK"));
@@ -251,13 +255,13 @@ impl Loop<'_> {
         result
     }
 
-    fn transact(&self, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
+    fn transact(&self, hot: &dyn Run, group: &mut [Slot], savepoints: bool) -> Result<(), NotCommitted> {
         let lost = NotCommitted::Lost;
         self.fault(FaultPoint::Begin).map_err(lost)?;
         self.execute("BEGIN IMMEDIATE").map_err(lost)?;
         let begin = Head::read(&self.conn).map_err(lost)?;
         self.recent.catch_up(&self.conn, begin).map_err(lost)?;
-        let tx = Tx::new(&self.conn, begin, &self.recent);
+        let tx = Tx::new(&self.conn, hot, begin, &self.recent);
         for slot in group {
             let changes = self.conn.total_changes();
             let mark = tx.mark();

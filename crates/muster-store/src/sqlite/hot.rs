@@ -1,0 +1,89 @@
+//! The statements of an enrollment, compiled once for the writer: finding them by their text at each use would cost
+//! about a quarter of what running them does.
+
+use std::cell::RefCell;
+
+use rusqlite::{Connection, Statement, ToSql};
+
+use crate::error::StoreError;
+
+/// A statement of an enrollment.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hot {
+    Request,
+    RequestBody,
+    Intent,
+    CloseIntent,
+    Certificate,
+    CertificateBody,
+    Audit,
+}
+
+impl Hot {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Request => {
+                "INSERT INTO requests
+                 (id, received, requester, method, form, template, endpoint, renews, disposition, repeat_key, code,
+                  message)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+            }
+            Self::RequestBody => "INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)",
+            Self::Intent => "INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            Self::CloseIntent => "DELETE FROM intents WHERE id = ?1 AND serial = ?2 AND tbs = ?3",
+            Self::Certificate => {
+                "INSERT INTO certificates
+                 (id, serial, account, template_oid, subject, not_before, not_after, issued)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            }
+            Self::CertificateBody => "INSERT INTO certificate_bodies (id, der) VALUES (?1, ?2)",
+            Self::Audit => {
+                "INSERT INTO audit (sequence, at, actor, action, object, template, request, serial, outcome, hash)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            }
+        }
+    }
+}
+
+/// What a transaction sees of the statements.
+pub(super) trait Run {
+    /// Runs a statement; returns the number of rows changed.
+    fn run(&self, statement: Hot, values: &[&dyn ToSql]) -> Result<usize, StoreError>;
+}
+
+/// The statements of one connection, each compiled when it is first used.
+pub(super) struct Prepared<'c> {
+    conn: &'c Connection,
+    statements: [RefCell<Option<Statement<'c>>>; 7],
+}
+
+impl<'c> Prepared<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self { conn, statements: Default::default() }
+    }
+
+    const fn slot(&self, statement: Hot) -> &RefCell<Option<Statement<'c>>> {
+        let [request, request_body, intent, close_intent, certificate, certificate_body, audit] =
+            &self.statements;
+        match statement {
+            Hot::Request => request,
+            Hot::RequestBody => request_body,
+            Hot::Intent => intent,
+            Hot::CloseIntent => close_intent,
+            Hot::Certificate => certificate,
+            Hot::CertificateBody => certificate_body,
+            Hot::Audit => audit,
+        }
+    }
+}
+
+impl Run for Prepared<'_> {
+    fn run(&self, statement: Hot, values: &[&dyn ToSql]) -> Result<usize, StoreError> {
+        let mut slot = self.slot(statement).borrow_mut();
+        let prepared = match &mut *slot {
+            Some(prepared) => prepared,
+            None => slot.insert(self.conn.prepare(statement.sql())?),
+        };
+        Ok(prepared.execute(values)?)
+    }
+}
