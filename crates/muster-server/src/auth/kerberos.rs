@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use muster_core::{Caller, Method};
 use muster_gss::{Accepted, Acceptor, AcceptorSettings, ChannelBinding, Gss, Refused, ReplayCache};
-use muster_store::Generations;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
