@@ -30,7 +30,7 @@ use http::StatusCode;
 use muster_proto::xcep::ClientAuthentication;
 use thiserror::Error;
 
-use crate::transport::{NotSent, Unknown};
+use crate::transport::{NotSent, TurnedAway, Unknown};
 use crate::{Endpoint, Random};
 
 /// An endpoint that may be asked.
@@ -124,8 +124,8 @@ pub enum Failure {
     #[error(transparent)]
     NotSent(NotSent),
     /// An HTTP answer that says that nothing was done.
-    #[error("turned away with HTTP status {}", .0.as_u16())]
-    TurnedAway(StatusCode),
+    #[error("{0}")]
+    TurnedAway(TurnedAway),
     /// It may have acted.
     #[error(transparent)]
     Unknown(Unknown),
@@ -135,17 +135,20 @@ impl Failure {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
-        match self {
-            Self::NotSent(error) => error.hint(),
-            Self::TurnedAway(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                "the endpoint asks for another kind of credential; use the URL that fits the one you have"
+        let status = match self {
+            Self::NotSent(error) => return error.hint(),
+            Self::Unknown(_) => return "the service may have acted; look there before you ask again",
+            Self::TurnedAway(away) => away.status,
+        };
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "the endpoint does not take this sign-in, or wants another kind; see what it says, and use the URL that fits what you have"
             }
-            Self::TurnedAway(StatusCode::NOT_FOUND) => "check the path of the URL",
-            Self::TurnedAway(status) if status.is_redirection() => {
+            StatusCode::NOT_FOUND => "check the path of the URL",
+            _ if status.is_redirection() => {
                 "redirects are not followed; use the URL that it redirects to if you trust it"
             }
-            Self::TurnedAway(_) => "try again later, or have the service looked at",
-            Self::Unknown(_) => "the service may have acted; look there before you ask again",
+            _ => "try again later, or have the service looked at",
         }
     }
 }

@@ -10,6 +10,7 @@ use muster_proto::xcep::{ClientAuthentication, GetPolicies, GetPoliciesResponse}
 use thiserror::Error;
 
 use crate::failover::{Attempt, Failure};
+use crate::kerberos::Kerberos;
 use crate::transport::{Sent, Transport, Unknown};
 use crate::{Clock, Endpoint, Random};
 
@@ -21,6 +22,8 @@ pub struct CredentialSet {
     /// Who the transport's TLS client certificate says that the client is (see
     /// [`ClientIdentity::name`](crate::tls::ClientIdentity::name)), if it has one.
     pub certificate: Option<String>,
+    /// Kerberos tickets.
+    pub kerberos: Option<Kerberos>,
 }
 
 impl CredentialSet {
@@ -31,6 +34,7 @@ impl CredentialSet {
             ClientAuthentication::ANONYMOUS => true,
             ClientAuthentication::USERNAME_PASSWORD => self.username.is_some(),
             ClientAuthentication::CERTIFICATE => self.certificate.is_some(),
+            ClientAuthentication::KERBEROS => self.kerberos.is_some(),
             _ => false,
         }
     }
@@ -43,12 +47,14 @@ impl CredentialSet {
                 self.username.as_ref().map_or("", |token| &token.username)
             }
             ClientAuthentication::CERTIFICATE => self.certificate.as_deref().unwrap_or_default(),
+            ClientAuthentication::KERBEROS => self.kerberos.as_ref().map_or("", Kerberos::name),
             _ => "",
         }
     }
 
     /// How to authenticate to a policy server of which only the URL is known: as the path says that Windows' set-up
-    /// writes (`…_CEP_UsernamePassword/…`), otherwise by password, certificate or nothing, whichever is there first.
+    /// writes (`…_CEP_UsernamePassword/…`), otherwise by password, certificate, Kerberos or nothing, whichever is there
+    /// first.
     #[must_use]
     pub fn for_url(&self, endpoint: &Endpoint) -> ClientAuthentication {
         let path = endpoint.as_str().to_ascii_lowercase();
@@ -62,6 +68,8 @@ impl CredentialSet {
             ClientAuthentication::USERNAME_PASSWORD
         } else if self.certificate.is_some() {
             ClientAuthentication::CERTIFICATE
+        } else if self.kerberos.is_some() {
+            ClientAuthentication::KERBEROS
         } else {
             ClientAuthentication::ANONYMOUS
         }
@@ -139,7 +147,7 @@ impl ServiceError {
                 "continue with --resume, which sends the very same request again, or look at the service".to_owned()
             }
             Self::NoEndpoint => {
-                "give --user for endpoints with user name and password, --client-cert and --client-key for endpoints with certificates".to_owned()
+                "give --kerberos for endpoints with Kerberos, --user for endpoints with user name and password, --client-cert and --client-key for endpoints with certificates".to_owned()
             }
         }
     }
@@ -235,7 +243,7 @@ impl Session<'_> {
     ) -> Result<(Answer<GetPoliciesResponse>, Bytes), Failure> {
         let header = self.header(endpoint, authentication, self.random.message_id());
         let message = question.to_envelope(&header);
-        let body = self.post(endpoint, message, MAX_POLICY_ANSWER).await?;
+        let body = self.post(endpoint, authentication, message, MAX_POLICY_ANSWER).await?;
         let answer = read(&body, &header.message_id, |envelope| {
             GetPoliciesResponse::parse(&envelope.body).map_err(|error| error.to_string())
         })?;
@@ -254,7 +262,8 @@ impl Session<'_> {
         question: &RequestSecurityToken,
     ) -> Result<Answer<RequestSecurityTokenResponse>, Failure> {
         let header = self.header(endpoint, authentication, message_id.to_owned());
-        let body = self.post(endpoint, question.to_envelope(&header), MAX_ANSWER).await?;
+        let message = question.to_envelope(&header);
+        let body = self.post(endpoint, authentication, message, MAX_ANSWER).await?;
         read(&body, message_id, |envelope| {
             RequestSecurityTokenResponse::parse(&envelope.body).map_err(|error| error.to_string())
         })
@@ -280,11 +289,19 @@ impl Session<'_> {
         RequestHeader { message_id, to: endpoint.as_str().to_owned(), credentials }
     }
 
-    async fn post(&self, endpoint: &Endpoint, message: String, max_answer: usize) -> Result<Bytes, Failure> {
-        match self.transport.post(endpoint, Bytes::from(message), max_answer).await {
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        authentication: ClientAuthentication,
+        message: String,
+        max_answer: usize,
+    ) -> Result<Bytes, Failure> {
+        let kerberos =
+            self.credentials.kerberos.as_ref().filter(|_| authentication == ClientAuthentication::KERBEROS);
+        match self.transport.post_as(kerberos, endpoint, Bytes::from(message), max_answer).await {
             Sent::Answered { body, .. } => Ok(body),
             Sent::NotSent(error) => Err(Failure::NotSent(error)),
-            Sent::TurnedAway(status) => Err(Failure::TurnedAway(status)),
+            Sent::TurnedAway(away) => Err(Failure::TurnedAway(away)),
             Sent::Unknown(error) => Err(Failure::Unknown(error)),
         }
     }

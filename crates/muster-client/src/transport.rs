@@ -6,9 +6,9 @@
 //!
 //! | What happened | Outcome |
 //! |---|---|
-//! | name not resolved, no connection, TLS refused (also by an alert of the server on a client certificate) | [`Sent::NotSent`] |
+//! | name not resolved, no connection, TLS refused (also by an alert of the server on a client certificate), no Kerberos ticket | [`Sent::NotSent`] |
 //! | whole HTTP answer without SOAP, status 3xx, 4xx, 500, 501, 503, 505 | [`Sent::TurnedAway`] |
-//! | time-out or cut after the request was handed to the connection; 502, 504 (a gateway asked somebody) or any other answer without SOAP; an answer over the size limit | [`Sent::Unknown`] |
+//! | time-out or cut after the request was handed to the connection; 502, 504 (a gateway asked somebody) or any other answer without SOAP; an answer over the size limit; one to a Kerberos ticket without proof that the service could read it | [`Sent::Unknown`] |
 //! | an XML body | [`Sent::Answered`] |
 //!
 //! A 500 without SOAP counts as turned away because these services answer every error that they meet while acting
@@ -16,17 +16,19 @@
 //! Redirects are not followed: the next server would not be the one that was configured.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -35,6 +37,7 @@ use tokio_rustls::client::TlsStream;
 pub use failure::{NotSent, Unknown};
 
 use crate::Endpoint;
+use crate::kerberos::Kerberos;
 
 mod failure;
 
@@ -61,7 +64,7 @@ pub enum Sent {
     /// Nothing reached the service.
     NotSent(NotSent),
     /// The service's web server answered without SOAP and without acting.
-    TurnedAway(StatusCode),
+    TurnedAway(TurnedAway),
     /// The service may have acted, its answer is not known.
     Unknown(Unknown),
     /// An XML body: a SOAP answer or fault.
@@ -71,6 +74,22 @@ pub enum Sent {
         /// The body.
         body: Bytes,
     },
+}
+
+/// An answer that says that nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// The first line of a plain text that came with it, printable and short; empty if there is none.
+    pub text: String,
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "turned away with HTTP status {}", self.status.as_u16())?;
+        if self.text.is_empty() { Ok(()) } else { write!(f, ": {}", self.text) }
+    }
 }
 
 /// Sends messages; keeps one idle connection per server.
@@ -85,7 +104,11 @@ struct Idle {
     since: Instant,
 }
 
-type Connection = SendRequest<Full<Bytes>>;
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// What the server showed in the handshake.
+    certificate: Option<CertificateDer<'static>>,
+}
 
 /// Idle connections older than this are not used again: servers close them, and a request on a connection that is
 /// just being closed has an unknown outcome.
@@ -103,25 +126,33 @@ impl Transport {
     /// Posts a SOAP message and reads at most `max_answer` octets of the answer's body, so that a server cannot
     /// fill the client's memory.
     pub async fn post(&self, endpoint: &Endpoint, message: Bytes, max_answer: usize) -> Sent {
-        let request = match request(endpoint, message) {
-            Ok(request) => request,
-            Err(error) => return Sent::NotSent(NotSent::Request(error)),
-        };
-        let request = match self.take_idle(endpoint) {
-            None => request,
-            Some(connection) => match self.send(endpoint, connection, request, max_answer).await {
-                Attempt::Done(sent) => return sent,
+        self.post_as(None, endpoint, message, max_answer).await
+    }
+
+    /// The same with a Kerberos ticket, bound to the connection that it is sent on.
+    pub async fn post_as(
+        &self,
+        kerberos: Option<&Kerberos>,
+        endpoint: &Endpoint,
+        message: Bytes,
+        max_answer: usize,
+    ) -> Sent {
+        if let Some(connection) = self.take_idle(endpoint) {
+            match self.send(endpoint, connection, kerberos, &message, max_answer).await {
+                Ok(Attempt::Done(sent)) => return sent,
                 // The connection was closed before the request went out.
-                Attempt::Returned(request, _) => *request,
-            },
-        };
+                Ok(Attempt::Returned(_)) => {}
+                Err(error) => return Sent::NotSent(error),
+            }
+        }
         let connection = match self.connect(endpoint).await {
             Ok(connection) => connection,
             Err(error) => return Sent::NotSent(error),
         };
-        match self.send(endpoint, connection, request, max_answer).await {
-            Attempt::Done(sent) => sent,
-            Attempt::Returned(_, error) => Sent::NotSent(NotSent::from_hyper(&error)),
+        match self.send(endpoint, connection, kerberos, &message, max_answer).await {
+            Ok(Attempt::Done(sent)) => sent,
+            Ok(Attempt::Returned(error)) => Sent::NotSent(NotSent::from_hyper(&error)),
+            Err(error) => Sent::NotSent(error),
         }
     }
 
@@ -133,13 +164,15 @@ impl Transport {
         let stream = timeout_at(deadline, self.handshake(endpoint, stream))
             .await
             .map_err(|_| NotSent::TlsTimeout(self.timeouts.connect))??;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = shown.map(|certificate| certificate.clone().into_owned());
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| NotSent::from_hyper(&error))?;
         // Ends when the sender is dropped or the server closes; errors reach the sender.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Ok(sender)
+        Ok(Connection { sender, certificate })
     }
 
     async fn handshake(
@@ -155,41 +188,55 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         mut connection: Connection,
-        request: Request<Full<Bytes>>,
+        kerberos: Option<&Kerberos>,
+        message: &Bytes,
         max_answer: usize,
-    ) -> Attempt {
+    ) -> Result<Attempt, NotSent> {
+        let proof = match kerberos {
+            Some(kerberos) => {
+                let certificate = connection.certificate.as_ref();
+                Some(kerberos.prove(endpoint.host(), certificate, self.timeouts.connect).await?)
+            }
+            None => None,
+        };
+        let (token, proof) = proof.unzip();
+        let request = request(endpoint, message.clone(), token).map_err(NotSent::Request)?;
         let exchange = async {
-            let response = match connection.try_send_request(request).await {
+            let response = match connection.sender.try_send_request(request).await {
                 Ok(response) => response,
                 Err(mut error) => {
-                    let request = error.take_message();
+                    let returned = error.take_message().is_some();
                     let error = error.into_error();
-                    return match request {
-                        Some(request) => Attempt::Returned(Box::new(request), error),
-                        None => Attempt::Done(failure::after_sending(&error)),
+                    return if returned {
+                        Attempt::Returned(error)
+                    } else {
+                        Attempt::Done(failure::after_sending(&error))
                     };
                 }
             };
+            if let Some(Err(error)) = proof.map(|proof| proof.check(&response)) {
+                return Attempt::Done(Sent::Unknown(Unknown::NotProven(error)));
+            }
             Attempt::Done(read(response, max_answer).await)
         };
-        match timeout(self.timeouts.request, exchange).await {
+        Ok(match timeout(self.timeouts.request, exchange).await {
             Err(_) => Attempt::Done(Sent::Unknown(Unknown::Timeout(self.timeouts.request))),
             Ok(done @ Attempt::Done(Sent::Answered { .. })) => {
                 self.keep(endpoint, connection);
                 done
             }
             Ok(attempt) => attempt,
-        }
+        })
     }
 
     fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let found = idle.remove(&origin(endpoint))?;
-        (found.since.elapsed() < MAX_IDLE && found.connection.is_ready()).then_some(found.connection)
+        (found.since.elapsed() < MAX_IDLE && found.connection.sender.is_ready()).then_some(found.connection)
     }
 
     fn keep(&self, endpoint: &Endpoint, connection: Connection) {
-        if !connection.is_closed() {
+        if !connection.sender.is_closed() {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.insert(origin(endpoint), Idle { connection, since: Instant::now() });
         }
@@ -201,7 +248,10 @@ async fn read(response: Response<Incoming>, max_answer: usize) -> Sent {
     let is_xml =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_xml);
     if !is_xml {
-        return without_soap(status);
+        return match without_soap(status) {
+            Sent::TurnedAway(away) => Sent::TurnedAway(TurnedAway { text: text(response).await, ..away }),
+            other @ (Sent::NotSent(_) | Sent::Unknown(_) | Sent::Answered { .. }) => other,
+        };
     }
     let mut incoming = response.into_body();
     let mut body = BytesMut::new();
@@ -218,19 +268,51 @@ async fn read(response: Response<Incoming>, max_answer: usize) -> Sent {
     if body.is_empty() { without_soap(status) } else { Sent::Answered { status, body: body.freeze() } }
 }
 
+/// What a web server says beside its status, as far as it is fit to be shown.
+async fn text(response: Response<Incoming>) -> String {
+    /// Octets that are read.
+    const READ: usize = 4096;
+    /// Characters that are shown.
+    const SHOWN: usize = 400;
+
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.trim_start().to_ascii_lowercase().starts_with("text/plain") {
+        return String::new();
+    }
+    let mut incoming = response.into_body();
+    let mut body = BytesMut::new();
+    while let Some(Ok(frame)) = incoming.frame().await {
+        body.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if body.len() > READ {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&body);
+    let line = text.lines().next().unwrap_or_default().trim();
+    line.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
 /// What became of a request on one connection.
 enum Attempt {
     Done(Sent),
     /// Not one octet was written.
-    Returned(Box<Request<Full<Bytes>>>, hyper::Error),
+    Returned(hyper::Error),
 }
 
 fn origin(endpoint: &Endpoint) -> (String, u16) {
     (endpoint.host().to_ascii_lowercase(), endpoint.port())
 }
 
-fn request(endpoint: &Endpoint, message: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
-    Request::builder()
+fn request(
+    endpoint: &Endpoint,
+    message: Bytes,
+    token: Option<HeaderValue>,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut builder = Request::builder();
+    if let Some(token) = token {
+        builder = builder.header(AUTHORIZATION, token);
+    }
+    builder
         .method(Method::POST)
         .uri(endpoint.path())
         .header(HOST, endpoint.host_header())
@@ -251,10 +333,14 @@ fn without_soap(status: StatusCode) -> Sent {
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::NOT_IMPLEMENTED
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Sent::TurnedAway(status),
-        _ if status.is_redirection() || status.is_client_error() => Sent::TurnedAway(status),
+        | StatusCode::HTTP_VERSION_NOT_SUPPORTED => turned_away(status),
+        _ if status.is_redirection() || status.is_client_error() => turned_away(status),
         _ => Sent::Unknown(Unknown::NoSoap(status)),
     }
+}
+
+const fn turned_away(status: StatusCode) -> Sent {
+    Sent::TurnedAway(TurnedAway { status, text: String::new() })
 }
 
 /// Tries the addresses of the host one after the other; each gets its share of the time that is left, so that one

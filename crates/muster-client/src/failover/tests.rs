@@ -113,7 +113,10 @@ async fn run(script: &[Script], on_unknown: OnUnknown) -> (usize, String) {
         asked += 1;
         match script[asked - 1] {
             Script::Down => Err(Failure::NotSent(NotSent::ConnectTimeout(Duration::from_secs(1)))),
-            Script::Away => Err(Failure::TurnedAway(StatusCode::SERVICE_UNAVAILABLE)),
+            Script::Away => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Err(Failure::TurnedAway(TurnedAway { status, text: String::new() }))
+            }
             Script::Stalled => Err(Failure::Unknown(Unknown::Timeout(Duration::from_secs(1)))),
             Script::Answers => Ok(()),
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
+use muster_gss::{BindingError, InitiateError};
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error as ThisError;
 
@@ -54,6 +55,17 @@ pub enum NotSent {
     /// The connection was closed before anything was sent.
     #[error("the connection was closed before the request was sent: {0}")]
     Closed(String),
+    /// There is no Kerberos ticket for the service.
+    #[error("no Kerberos ticket for HTTP/{host}: {error}")]
+    Ticket {
+        /// Host of the service.
+        host: String,
+        /// What is in the way.
+        error: InitiateError,
+    },
+    /// The server's certificate cannot be bound to a ticket.
+    #[error(transparent)]
+    Binding(BindingError),
     /// The request cannot be written as HTTP.
     #[error("the request cannot be written: {0}")]
     Request(http::Error),
@@ -78,6 +90,8 @@ impl NotSent {
                 "if the endpoint asks for a client certificate, give one that the service accepts with --client-cert and --client-key"
             }
             Self::Tls(_) => "check that the port speaks TLS 1.2 or 1.3",
+            Self::Ticket { error, .. } => ticket_hint(error),
+            Self::Binding(_) => "have the server's certificate looked at",
             Self::Name(_) | Self::Request(_) => "check the URL",
         }
     }
@@ -111,6 +125,9 @@ pub enum Unknown {
     /// An HTTP answer without SOAP that leaves open whether something happened.
     #[error("HTTP status {} without a SOAP message", .0.as_u16())]
     NoSoap(StatusCode),
+    /// The service did not prove that it could read the Kerberos ticket.
+    #[error("the answer bears no proof that the service could read the Kerberos ticket: {0}")]
+    NotProven(InitiateError),
     /// The answer is longer than allowed.
     #[error("the answer is longer than {limit} octets")]
     TooLarge {
@@ -120,6 +137,32 @@ pub enum Unknown {
     /// The answer is XML but no message that can be understood.
     #[error("the answer cannot be understood: {0}")]
     Nonsense(String),
+}
+
+fn ticket_hint(error: &InitiateError) -> &'static str {
+    match error {
+        InitiateError::NoCredential(_) | InitiateError::Expired => {
+            "get a ticket with kinit, or name a keytab with --keytab and --principal"
+        }
+        InitiateError::WrongKey => "the keytab is older than the account's password: write a new one",
+        InitiateError::UnknownAccount | InitiateError::AccountRefused(_) => {
+            "check the principal, and the account in the directory"
+        }
+        InitiateError::UnknownService(_) => {
+            "use the host name for which the service is registered (setspn -Q HTTP/HOST), not an address or another name"
+        }
+        InitiateError::KdcUnreachable(_) => {
+            "check /etc/krb5.conf, DNS and the way to the domain controllers"
+        }
+        InitiateError::ClockSkew => "set the clock of this machine",
+        InitiateError::NotProven(_)
+        | InitiateError::Rejected
+        | InitiateError::OtherMechanism
+        | InitiateError::Malformed(_)
+        | InitiateError::OutOfOrder
+        | InitiateError::NotSealed
+        | InitiateError::Library(_) => "KRB5_TRACE=/dev/stderr tells more",
+    }
 }
 
 /// What an error means once the request was handed to the connection.

@@ -234,7 +234,7 @@ impl Fixture {
             UsernameToken { username: "alice".to_owned(), password: Password::new("secret".to_owned()) };
         Self {
             transport: Transport::new(client_config(&ca.trust(), None).unwrap(), timeouts),
-            credentials: CredentialSet { username: Some(token), certificate: None },
+            credentials: CredentialSet { username: Some(token), ..CredentialSet::default() },
             clock: At(1_800_000_000),
             random: SystemRandom::new(),
         }

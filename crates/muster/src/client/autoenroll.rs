@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use muster_client::Clock as _;
-use muster_client::UsernameToken;
 use muster_client::autoenroll::{
     Action, CertificateFolder, Conditions, Held, Kind, Record, Slot, Step, plan,
 };
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{ClientConfig, usual_store};
 use super::enroll::{generate, prepare, remark};
 use super::failure::{ClientFailure, Kind as FailureKind, PENDING};
-use super::options::{CacheOptions, Connection, Context};
+use super::options::{CacheOptions, Connection, Context, SignIn};
 use super::report::Steps;
 use super::run::{Ending, Following, run as run_enrollment};
 use super::sources::Sources;
@@ -164,7 +163,7 @@ struct Run<'a> {
     folder: CertificateFolder,
     config: &'a ClientConfig,
     connection: &'a Connection,
-    username: Option<UsernameToken>,
+    sign_in: SignIn,
     context: Context,
     output: Output,
 }
@@ -189,11 +188,11 @@ pub(crate) async fn run(mut arguments: Autoenroll, output: Output) -> Result<Exi
         }
     }
     let slots = folder.read()?;
-    let username = arguments.connection.username()?;
-    let own = if username.is_none() { identity(&slots) } else { None };
-    let context = arguments.connection.open_as(own, username.clone())?;
+    let sign_in = arguments.connection.sign_in()?;
+    let own = if sign_in.is_empty() { identity(&slots) } else { None };
+    let context = arguments.connection.open_as(own, sign_in.clone())?;
     let sources = arguments.sources.policies(&config, group, &context)?;
-    let run = Run { folder, config: &config, connection: &arguments.connection, username, context, output };
+    let run = Run { folder, config: &config, connection: &arguments.connection, sign_in, context, output };
 
     let steps = Steps::new(output);
     steps.now("asking for the policy");
@@ -303,8 +302,8 @@ impl Run<'_> {
         let under = step.slot.and_then(|slot| slot.under.as_ref());
         // With nothing else to show, a renewal shows its own certificate.
         let own_context = match renewing.and_then(own) {
-            Some(identity) if self.username.is_none() && self.connection.client_cert.is_none() => {
-                Some(self.connection.open_as(Some(identity), None)?)
+            Some(identity) if self.sign_in.is_empty() && self.connection.client_cert.is_none() => {
+                Some(self.connection.open_as(Some(identity), self.sign_in.clone())?)
             }
             Some(_) | None => None,
         };

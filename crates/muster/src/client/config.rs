@@ -34,6 +34,9 @@ pub(crate) struct ClientConfig {
     user: Option<String>,
     password_file: Option<PathBuf>,
     password_credential: Option<String>,
+    kerberos: bool,
+    keytab: Option<PathBuf>,
+    principal: Option<String>,
     client_cert: Option<PathBuf>,
     client_key: Option<PathBuf>,
     /// Names for templates that take them from the request, by template.
@@ -95,6 +98,11 @@ impl ClientConfig {
             connection.password_file.clone_from(&self.password_file);
             connection.password_credential.clone_from(&self.password_credential);
         }
+        if connection.keytab.is_none() {
+            connection.keytab.clone_from(&self.keytab);
+            connection.principal.clone_from(&self.principal);
+        }
+        connection.kerberos |= self.kerberos;
         if connection.client_cert.is_none() {
             connection.client_cert.clone_from(&self.client_cert);
             connection.client_key.clone_from(&self.client_key);

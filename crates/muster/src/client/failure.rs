@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use muster_client::enrollment::EnrollmentError;
 use muster_client::files::FileError;
 use muster_client::group_policy::GroupPolicyError;
+use muster_client::kerberos::KerberosError;
 use muster_client::key::PrivateKeyError;
 use muster_client::pkcs12::Pkcs12Error;
 use muster_client::policy::TemplateError;
@@ -213,7 +214,7 @@ macro_rules! local {
     };
 }
 
-local!(FileError, GroupPolicyError, PrivateKeyError, TemplateError, TlsError);
+local!(FileError, GroupPolicyError, KerberosError, PrivateKeyError, TemplateError, TlsError);
 
 impl From<NameError> for ClientFailure {
     fn from(error: NameError) -> Self {

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use muster_client::kerberos::{Kerberos, KerberosError, Login, MACHINE_KEYTAB, principal_of};
 use muster_client::policy::Cache;
 use muster_client::session::{CredentialSet, Session};
 use muster_client::tls::{ClientIdentity, Trust, client_config};
 use muster_client::transport::{Timeouts, Transport};
 use muster_client::{Clock, DateTime, Endpoint, Password, SystemRandom, UsernameToken, files};
 
+use super::config::is_root;
 use super::failure::ClientFailure;
 
 /// How to reach services and what to show to them.
@@ -37,6 +39,16 @@ pub(crate) struct Connection {
         help_heading = "Connection"
     )]
     pub(crate) password_credential: Option<String>,
+    /// Sign in with Kerberos: the tickets that there are (kinit); for root, the machine's key in /etc/krb5.keytab. Tried
+    /// by itself where neither password nor client certificate is given.
+    #[arg(long, help_heading = "Connection")]
+    pub(crate) kerberos: bool,
+    /// Sign in with Kerberos and a key of this keytab.
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) keytab: Option<PathBuf>,
+    /// Whose key, such as PC1$@CORP.EXAMPLE (default: the machine's, otherwise the first of the keytab).
+    #[arg(long, value_name = "NAME", requires = "keytab", help_heading = "Connection")]
+    pub(crate) principal: Option<String>,
     /// PEM file with a certificate for endpoints that take client certificates.
     #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Connection")]
     pub(crate) client_cert: Option<PathBuf>,
@@ -61,6 +73,22 @@ pub(crate) struct Connection {
         help_heading = "Connection"
     )]
     pub(crate) timeout: u64,
+}
+
+/// What to sign in with, besides a client certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn {
+    /// User name and password.
+    username: Option<UsernameToken>,
+    /// Kerberos tickets.
+    kerberos: Option<Kerberos>,
+}
+
+impl SignIn {
+    /// Whether there is nothing.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.username.is_none() && self.kerberos.is_none()
+    }
 }
 
 /// Where the policy comes from.
@@ -93,21 +121,56 @@ const MAX_PASSWORD: u64 = 4096;
 impl Connection {
     /// Makes everything that a conversation needs. `own` is shown where no other client certificate is given.
     pub(crate) fn open(&self, own: Option<ClientIdentity>) -> Result<Context, ClientFailure> {
-        self.open_as(own, self.username()?)
+        self.open_as(own, self.sign_in()?)
     }
 
-    /// User name and password, which may have to be asked for.
-    pub(crate) fn username(&self) -> Result<Option<UsernameToken>, ClientFailure> {
+    /// Password, which may have to be asked for, and Kerberos.
+    pub(crate) fn sign_in(&self) -> Result<SignIn, ClientFailure> {
+        Ok(SignIn { username: self.username()?, kerberos: self.tickets()? })
+    }
+
+    /// Kerberos, if it is asked for, or if nothing else is given and there is some.
+    fn tickets(&self) -> Result<Option<Kerberos>, ClientFailure> {
+        let opened = self.login().and_then(|login| Kerberos::open(&login));
+        if self.kerberos || self.keytab.is_some() {
+            return Ok(Some(opened?));
+        }
+        if self.user.is_some() || self.client_cert.is_some() {
+            return Ok(None);
+        }
+        opened.inspect_err(|error| tracing::debug!(%error, "no Kerberos")).map_or(Ok(None), |found| Ok(Some(found)))
+    }
+
+    fn login(&self) -> Result<Login, KerberosError> {
+        if let Some(keytab) = &self.keytab {
+            let principal = match &self.principal {
+                Some(principal) => principal.clone(),
+                None => principal_of(keytab)?,
+            };
+            return Ok(Login::Keytab { keytab: keytab.clone(), principal });
+        }
+        let machine = Path::new(MACHINE_KEYTAB);
+        // Who names a cache means it.
+        if is_root() && std::env::var_os("KRB5CCNAME").is_none() && machine.exists() {
+            let principal = principal_of(machine)?;
+            if principal.contains("$@") {
+                return Ok(Login::Keytab { keytab: machine.to_owned(), principal });
+            }
+        }
+        Ok(Login::DefaultCache)
+    }
+
+    fn username(&self) -> Result<Option<UsernameToken>, ClientFailure> {
         let token =
             |name: &String| Ok(UsernameToken { username: name.clone(), password: self.password(name)? });
         self.user.as_ref().map(token).transpose()
     }
 
-    /// The same with a password that was read before.
+    /// The same with what was read before.
     pub(crate) fn open_as(
         &self,
         own: Option<ClientIdentity>,
-        username: Option<UsernameToken>,
+        sign_in: SignIn,
     ) -> Result<Context, ClientFailure> {
         let identity = match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => {
@@ -125,7 +188,7 @@ impl Connection {
         };
         Ok(Context {
             transport: Transport::new(config, timeouts),
-            credentials: CredentialSet { username, certificate },
+            credentials: CredentialSet { username: sign_in.username, kerberos: sign_in.kerberos, certificate },
             clock: SystemClock,
             random: SystemRandom::new(),
         })
