@@ -1,8 +1,8 @@
 """An HTTPS server of python-gssapi that takes one ticket for each message and judges its channel binding.
 
 kerberos_server.py PORT CERTIFICATE KEY DER KEYTAB ANSWER: serves the file ANSWER as SOAP to whoever has a good ticket.
-The first part of the path chooses how it misbehaves: /good, /silent (no proof of its own), /foreign (the proof of
-another exchange), /garbage. What it saw goes to standard output, one JSON object for each message."""
+The first word of the path chooses how it behaves: /good_, /silent_ (no proof of its own), /foreign_ (the proof of
+another exchange), /garbage_. What it saw goes to standard output, one JSON object for each message."""
 import base64
 import hashlib
 import http.server
@@ -55,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.say(401, [("WWW-Authenticate", "Negotiate")], b"no good ticket\nno more", "text/plain")
             return
         PROOFS.append(base64.b64encode(proof).decode())
-        how = self.path.split("/")[1]
+        how = self.path.split("/")[1].split("_")[0]
         shown = {"silent": None, "garbage": "AAAA", "foreign": PROOFS[0]}.get(how, PROOFS[-1])
         headers = [("WWW-Authenticate", "Negotiate " + shown)] if shown else []
         self.say(200, headers, open(ANSWER, "rb").read(), "application/soap+xml; charset=utf-8")

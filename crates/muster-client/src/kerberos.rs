@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response};
 use muster_gss::{
-    ChannelBinding, Credential, Framing, Gss, InitiateError, Initiator, InitiatorSettings, KeytabError, Missing,
-    Step, read_keytab,
+    ChannelBinding, Credential, Framing, Gss, InitiateError, Initiator, InitiatorSettings, KeytabError,
+    Missing, Step, read_keytab,
 };
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
@@ -62,7 +62,9 @@ impl KerberosError {
         match self {
             Self::Missing(_) => "install it, or use another kind of sign-in",
             Self::Credential(_) => "get a ticket with kinit, or name a keytab with --keytab and --principal",
-            Self::Keytab { .. } | Self::NoKey(_) => "name a keytab that can be read, such as /etc/krb5.keytab for root",
+            Self::Keytab { .. } | Self::NoKey(_) => {
+                "name a keytab that can be read, such as /etc/krb5.keytab for root"
+            }
         }
     }
 }
@@ -178,8 +180,8 @@ fn negotiate(headers: &HeaderMap) -> Option<Option<Vec<u8>>> {
 /// # Errors
 /// [`KerberosError::Keytab`] or [`KerberosError::NoKey`].
 pub fn principal_of(keytab: &Path) -> Result<String, KerberosError> {
-    let entries = read_keytab(keytab)
-        .map_err(|error| KerberosError::Keytab { file: keytab.to_owned(), error })?;
+    let entries =
+        read_keytab(keytab).map_err(|error| KerberosError::Keytab { file: keytab.to_owned(), error })?;
     let entry = entries.iter().find(|entry| entry.name.ends_with('$')).or(entries.first());
     let entry = entry.ok_or_else(|| KerberosError::NoKey(keytab.to_owned()))?;
     Ok(format!("{}@{}", entry.name, entry.realm))

@@ -1,11 +1,6 @@
 //! The client with Kerberos: MIT's KDC gives the tickets, our server and one of python-gssapi judge them.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may stop at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -96,7 +91,8 @@ fn ticket_enrolls_and_renews() {
         let policy = ["policy", "--policy-url", &url, "--no-cache", "--json"];
         let shown = run(&site, &cache, &policy).expect(0).json();
         assert_eq!(shown["freshness"], "fetched");
-        let enroll = ["enroll", "--policy-url", &url, "--no-cache", "--template", "User", "--out", &out, "--json"];
+        let enroll =
+            ["enroll", "--policy-url", &url, "--no-cache", "--template", "User", "--out", &out, "--json"];
         let issued = run(&site, &cache, &enroll).expect(0).json();
         assert_eq!(issued["endpoint"].as_str(), Some(ces(&site).as_str()));
         let renew = ["renew", "--policy-url", &url, "--no-cache", "--cert", &out, "--kerberos", "--json"];
@@ -117,8 +113,17 @@ fn machine_keytab_autoenrolls() {
         let keytab = text(&kdc.export("WEB1$", "machine.keytab"));
         let (url, store) = (cep(&site), text(&site.path("certificates")));
         let cache = format!("FILE:{}", kdc.path("no-cache").display());
-        let arguments =
-            ["autoenroll", "--policy-url", &url, "--no-cache", "--keytab", &keytab, "--store", &store, "--json"];
+        let arguments = [
+            "autoenroll",
+            "--policy-url",
+            &url,
+            "--no-cache",
+            "--keytab",
+            &keytab,
+            "--store",
+            &store,
+            "--json",
+        ];
         let first = run(&site, &cache, &arguments).expect(0).json();
         assert_eq!(first["certificates"][0]["outcome"], "done", "{first:#}");
         assert_eq!(first["certificates"][0]["template"], "Computer");
@@ -219,7 +224,8 @@ impl Foreign {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let leaf =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
         std::fs::write(file("cert.pem"), leaf.pem()).unwrap();
         let expected: &[u8] = if expects_own { leaf.der() } else { b"another certificate" };
         std::fs::write(file("cert.der"), expected).unwrap();
@@ -227,9 +233,9 @@ impl Foreign {
         let answer = peers::script("../../vectors/ms-xcep/handmade-get-policies-response.xml");
         let answer = std::fs::read_to_string(answer).unwrap();
         // It answers no message in particular.
-        let begin = answer.find("<a:RelatesTo").unwrap();
-        let end = answer.find("</a:RelatesTo>").unwrap() + "</a:RelatesTo>".len();
-        std::fs::write(file("answer.xml"), format!("{}{}", &answer[..begin], &answer[end..])).unwrap();
+        let (head, rest) = answer.split_once("<a:RelatesTo").unwrap();
+        let (_, tail) = rest.split_once("</a:RelatesTo>").unwrap();
+        std::fs::write(file("answer.xml"), format!("{head}{tail}")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(python);
         command.arg(peers::script("kerberos_server.py")).arg(port.to_string());
@@ -261,7 +267,9 @@ impl Foreign {
         let mut command = Command::new(muster());
         command.args(["policy", "--no-cache", "--json", "--ca-only", "--ca-file"]);
         command.arg(self.folder.path().join("cert.pem")).env("KRB5CCNAME", cache);
-        urls.iter().for_each(|url| drop(command.arg("--policy-url").arg(url)));
+        for url in urls {
+            command.args(["--policy-url", url]);
+        }
         let output = command.stdin(Stdio::null()).output().unwrap();
         Ran {
             code: output.status.code().unwrap(),
@@ -303,7 +311,11 @@ fn foreign_server_sees_a_bound_ticket_and_has_to_prove_itself() {
         // A server behind a proxy that ends TLS, or one to which a ticket is relayed.
         let relayed = Foreign::start(kdc, &python, false);
         let refused = relayed.ask(&cache, &[&relayed.url("good")]).expect(5);
-        assert!(refused.err.contains("turned away with HTTP status 401: no good ticket\n"), "{}", refused.err);
+        assert!(
+            refused.err.contains("turned away with HTTP status 401: no good ticket\n"),
+            "{}",
+            refused.err
+        );
         assert!(relayed.saw()[0]["error"].is_string());
         // Such a server keeps nobody from asking the next one.
         for _ in 0..4 {

@@ -151,9 +151,7 @@ fn ticket_hint(error: &InitiateError) -> &'static str {
         InitiateError::UnknownService(_) => {
             "use the host name for which the service is registered (setspn -Q HTTP/HOST), not an address or another name"
         }
-        InitiateError::KdcUnreachable(_) => {
-            "check /etc/krb5.conf, DNS and the way to the domain controllers"
-        }
+        InitiateError::KdcUnreachable(_) => "check /etc/krb5.conf, DNS and the way to the domain controllers",
         InitiateError::ClockSkew => "set the clock of this machine",
         InitiateError::NotProven(_)
         | InitiateError::Rejected

@@ -214,7 +214,10 @@ async fn answers_without_soap_by_status() {
 #[tokio::test]
 async fn empty_xml_body_counts_as_no_soap() {
     let sent = outcome(Reply::Soap(503, String::new())).await;
-    assert!(matches!(&sent, Sent::TurnedAway(away) if away.status == StatusCode::SERVICE_UNAVAILABLE), "{sent:?}");
+    assert!(
+        matches!(&sent, Sent::TurnedAway(away) if away.status == StatusCode::SERVICE_UNAVAILABLE),
+        "{sent:?}"
+    );
 }
 
 #[tokio::test]

@@ -138,7 +138,9 @@ impl Connection {
         if self.user.is_some() || self.client_cert.is_some() {
             return Ok(None);
         }
-        opened.inspect_err(|error| tracing::debug!(%error, "no Kerberos")).map_or(Ok(None), |found| Ok(Some(found)))
+        opened
+            .inspect_err(|error| tracing::debug!(%error, "no Kerberos"))
+            .map_or(Ok(None), |found| Ok(Some(found)))
     }
 
     fn login(&self) -> Result<Login, KerberosError> {
@@ -188,7 +190,11 @@ impl Connection {
         };
         Ok(Context {
             transport: Transport::new(config, timeouts),
-            credentials: CredentialSet { username: sign_in.username, kerberos: sign_in.kerberos, certificate },
+            credentials: CredentialSet {
+                username: sign_in.username,
+                kerberos: sign_in.kerberos,
+                certificate,
+            },
             clock: SystemClock,
             random: SystemRandom::new(),
         })
