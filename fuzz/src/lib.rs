@@ -7,6 +7,7 @@ use std::path::Path;
 use muster_client::group_policy::{GroupPolicy, registry_pol as pol};
 use muster_core::{Template, UnixTime};
 use muster_directory::{AccountFacts, Descriptor, RawEntry, Snapshot, dn, export, sid};
+use muster_gss::{Pac, ServiceName, inspect_token, parse_keytab};
 use muster_proto::soap::xml::{Element, Limits};
 use muster_proto::soap::{Envelope, Fault, RequestHeader, ResponseHeader};
 use muster_proto::wcce::{
@@ -251,4 +252,26 @@ fn again<T>(written: &str, read: impl Fn(Option<&str>, &Element<'_>) -> T) -> T 
 fn readable(fault: &Fault, header: &ResponseHeader) {
     let fault = again(&fault.to_envelope(header), |_, body| Fault::from_body(body));
     assert!(fault.is_some());
+}
+
+/// Groups are told apart from the account; nothing is read that is longer than what there is.
+pub fn pac(input: &[u8]) {
+    if let Ok(pac) = Pac::parse(input) {
+        assert!(!pac.group_sids.contains(&pac.user_sid));
+        assert!(pac.group_sids.len() <= input.len() / 8 + 1);
+    }
+}
+
+pub fn keytab(input: &[u8]) {
+    if let Ok(entries) = parse_keytab(input) {
+        assert!(entries.len() <= input.len() / 4);
+    }
+}
+
+/// Whatever is taken for an AP-REQ is framed for the library as the octets that it was.
+pub fn kerberos_token(input: &[u8]) {
+    if let Ok(seen) = inspect_token(input) {
+        assert_eq!(inspect_token(&seen.kerberos).as_ref().map(|again| &again.service), Ok(&seen.service));
+    }
+    let _ = std::str::from_utf8(input).map(str::parse::<ServiceName>);
 }

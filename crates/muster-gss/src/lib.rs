@@ -32,7 +32,7 @@ pub use library::Missing;
 pub use pac::{Pac, PacError};
 pub use password::{Account, PasswordRefused, Verified};
 pub use principal::{Principal, ServiceName, ServiceNameError};
-pub use spnego::MAX_TOKEN;
+pub use spnego::{Inspected, MAX_TOKEN, inspect_token};
 pub use status::Status;
 
 /// The library, loaded. Cheap to copy.

@@ -12,6 +12,7 @@ use der::{Decode, Header, Reader, SliceReader, Tag, TagNumber};
 
 use crate::acceptor::Refused;
 use crate::ffi::KRB5;
+use crate::keytab::EncryptionType;
 
 /// The longest token that is read: Windows sends up to 48 000 octets, rarely up to 65 535.
 pub const MAX_TOKEN: usize = 65_535;
@@ -79,6 +80,38 @@ pub(crate) struct Ticket {
     pub(crate) authenticator_etype: i64,
     /// Version of the service's key; absent from some KDCs.
     pub(crate) kvno: Option<i64>,
+}
+
+/// What can be seen in a token without any key. Nothing of it is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// The service that the ticket names, `HTTP/pki.corp.example@CORP.EXAMPLE`.
+    pub service: String,
+    /// Encryption of the ticket, by the service's key.
+    pub ticket: EncryptionType,
+    /// Encryption of the session key.
+    pub session: EncryptionType,
+    /// Version of the service's key.
+    pub kvno: Option<i64>,
+    /// The Kerberos token inside, as the library gets it.
+    pub kerberos: Vec<u8>,
+}
+
+/// Looks at a client's first token, for log lines and diagnosis; [`crate::Acceptor::accept`] does the same first.
+///
+/// # Errors
+/// What [`crate::Acceptor::accept`] refuses without asking the library.
+pub fn inspect_token(token: &[u8]) -> Result<Inspected, Refused> {
+    let token = InitialToken::parse(token)?;
+    let kerberos = token.kerberos();
+    let Ticket { realm, service, ticket_etype, authenticator_etype, kvno } = token.ticket;
+    Ok(Inspected {
+        service: format!("{service}@{realm}"),
+        ticket: EncryptionType(ticket_etype),
+        session: EncryptionType(authenticator_etype),
+        kvno,
+        kerberos,
+    })
 }
 
 impl<'a> InitialToken<'a> {
