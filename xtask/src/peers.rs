@@ -57,6 +57,14 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
+/// What the tests with MIT's KDC need: a file, and Debian's package that has it.
+const KDC: &[(&str, &str)] = &[
+    ("/usr/sbin/krb5kdc", "krb5-kdc"),
+    ("/usr/sbin/kadmin.local", "krb5-admin-server"),
+    ("/usr/bin/kinit", "krb5-user"),
+    ("/usr/bin/faketime", "faketime"),
+];
+
 /// The Active Directory of the tests in `ad_*.rs`.
 pub(crate) const BED: &str = "tests/beds/ad/up.sh";
 
@@ -95,7 +103,8 @@ pub(crate) fn provide() -> Peers {
     if !has_python_gssapi() {
         packages.extend(["python3-gssapi", "python3-venv"]);
     }
-    let bed = missing_for_the_bed();
+    let (kdc, bed) = (missing_for_the_kdc(), missing_for_the_bed());
+    packages.extend(kdc.iter().copied());
     packages.extend(bed.iter().map(String::as_str));
     if !packages.is_empty()
         && is_root_on_debian()
@@ -111,6 +120,10 @@ pub(crate) fn provide() -> Peers {
         } else if let Some(variable) = program.variable {
             peers.environment.push((variable, program.name.into()));
         }
+    }
+    let kdc = missing_for_the_kdc();
+    if !kdc.is_empty() {
+        peers.missing.push(format!("Kerberos with MIT's KDC: needs Debian's packages {}", kdc.join(" ")));
     }
     if let Some(why) = bed_is_impossible() {
         peers.missing.push(format!("Kerberos and Active Directory: {why}"));
@@ -133,6 +146,11 @@ pub(crate) fn provide() -> Peers {
     );
     made("MUSTER_PEER_ADCS_RS", "driving CES with wstep-rs and wcce-rs", adcs_rs());
     peers
+}
+
+/// The packages of MIT's KDC that are not there.
+fn missing_for_the_kdc() -> Vec<&'static str> {
+    KDC.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect()
 }
 
 /// The packages that the bed asks for and that are not there.
