@@ -2,14 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop here, at the first surprise")]
 #![allow(dead_code, reason = "each suite uses a part")]
-#![expect(clippy::allow_attributes, reason = "whether it is fulfilled depends on the suite")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use muster_gss::{
-    Acceptor, AcceptorSettings, ChannelBinding, Framing, Gss, InitiatorSettings, Login, ReplayCache, Step,
+    Acceptor, AcceptorSettings, ChannelBinding, Framing, Gss, Initiator, InitiatorSettings, Login,
+    ReplayCache, Step,
 };
 use muster_testkit::kdc::Kdc;
 use muster_testkit::peers;
@@ -59,13 +59,7 @@ pub(crate) fn tokens(kdc: &Kdc, count: usize, binding: Option<ChannelBinding>) -
 fn many(kdc: &Kdc, class: &str, host: &str, count: usize, binding: Option<ChannelBinding>) -> Vec<Vec<u8>> {
     let cache = kdc.kinit("alice", "alice-pw", &[]);
     let credential = Gss::load().unwrap().credential(&Login::Cache(cache)).unwrap();
-    let one = || {
-        let mut initiator = credential.initiator(initiator_settings(class, host, binding.clone())).unwrap();
-        match initiator.step(None).unwrap() {
-            Step::Continue(token) => token,
-            Step::Done(_) => Vec::new(),
-        }
-    };
+    let one = || first(&mut credential.initiator(initiator_settings(class, host, binding.clone())).unwrap());
     std::iter::repeat_with(one).take(count).collect()
 }
 
@@ -77,6 +71,14 @@ pub(crate) fn token_for(kdc: &Kdc, class: &str, host: &str, binding: Option<Chan
 /// Alice's token for our service, with a ticket of its own.
 pub(crate) fn token(kdc: &Kdc, binding: Option<ChannelBinding>) -> Vec<u8> {
     token_for(kdc, "HTTP", HOST, binding)
+}
+
+/// The first token.
+pub(crate) fn first(initiator: &mut Initiator) -> Vec<u8> {
+    match initiator.step(None).unwrap() {
+        Step::Continue(token) => token,
+        Step::Done(token) => token.unwrap_or_default(),
+    }
 }
 
 /// `tests/peers/kerberos_peer.py` at work.
