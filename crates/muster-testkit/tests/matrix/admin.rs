@@ -21,7 +21,9 @@ struct Admin {
 impl Admin {
     async fn new() -> Self {
         let site = Site::new(|config| config).await;
-        std::fs::write(site.folder.join("password"), "a good password\n").unwrap();
+        let file = site.folder.join("password");
+        std::fs::write(&file, "a good password\n").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         Self { site }
     }
 
