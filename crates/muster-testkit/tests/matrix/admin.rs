@@ -158,7 +158,7 @@ async fn accounts() {
         let failure = admin.failure(words);
         assert!(failure.starts_with(said), "{words}: {failure}");
     }
-    assert!(admin.usage("account add a/b --password-file FOLDER/password").contains("'a/b' is not a name"));
+    assert!(admin.usage("account add a*b --password-file FOLDER/password").contains("'a*b' is not a name"));
     std::fs::write(admin.site.folder.join("password"), "\n").unwrap();
     assert!(
         admin

@@ -65,7 +65,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "username_password",
         "kerberos",
-        "23: enrollment_endpoint.authentication: unknown variant `kerberos`, expected `username_password` or `client_certificate`",
+        "1: kerberos: an endpoint has authentication = \"kerberos\"; add [kerberos.",
     ),
     (
         "username_password",
@@ -75,7 +75,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "[listener.main]",
         "[listener.main]\nclient_certificate = true",
-        "21: policy_endpoint[0].listener: listener.main asks for client certificates; username_password needs a listener of its own",
+        "21: policy_endpoint[0].listener: listener.main asks for client certificates; username_password needs another one",
     ),
 ];
 
