@@ -18,7 +18,7 @@ impl Writer {
     /// A writer with nothing in it.
     #[must_use]
     pub fn new() -> Self {
-        Self { out: String::with_capacity(4096) }
+        Self { out: String::with_capacity(8192) }
     }
 
     /// The document.
@@ -78,16 +78,14 @@ impl Writer {
 
     /// Character data.
     pub fn text(&mut self, text: &str) {
-        for c in text.chars() {
-            match c {
-                '&' => self.out.push_str("&amp;"),
-                '<' => self.out.push_str("&lt;"),
-                '>' => self.out.push_str("&gt;"),
-                // A literal one would be read back as a line feed.
-                '\r' => self.out.push_str("&#xD;"),
-                c => self.push(c),
-            }
-        }
+        self.escaped(text, |c| match c {
+            '&' => Some("&amp;"),
+            '<' => Some("&lt;"),
+            '>' => Some("&gt;"),
+            // A literal one would be read back as a line feed.
+            '\r' => Some("&#xD;"),
+            _ => None,
+        });
     }
 
     fn tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
@@ -97,19 +95,35 @@ impl Writer {
             self.out.push(' ');
             self.out.push_str(name);
             self.out.push_str("=\"");
-            for c in value.chars() {
-                match c {
-                    '&' => self.out.push_str("&amp;"),
-                    '<' => self.out.push_str("&lt;"),
-                    '>' => self.out.push_str("&gt;"),
-                    '"' => self.out.push_str("&quot;"),
-                    '\t' => self.out.push_str("&#x9;"),
-                    '\n' => self.out.push_str("&#xA;"),
-                    '\r' => self.out.push_str("&#xD;"),
-                    c => self.push(c),
-                }
-            }
+            self.escaped(value, |c| match c {
+                '&' => Some("&amp;"),
+                '<' => Some("&lt;"),
+                '>' => Some("&gt;"),
+                '"' => Some("&quot;"),
+                '\t' => Some("&#x9;"),
+                '\n' => Some("&#xA;"),
+                '\r' => Some("&#xD;"),
+                _ => None,
+            });
             self.out.push('"');
+        }
+    }
+
+    /// Writes `text` with every character replaced for which there is a replacement, or which XML cannot hold.
+    fn escaped(&mut self, text: &str, replacement: impl Fn(char) -> Option<&'static str>) {
+        // Nearly all text is plain; without early exit the compiler looks at many bytes at once.
+        let plain = text.bytes().fold(true, |plain, b| {
+            plain & (b >= b' ') & (b < 0x7f) & (b != b'&') & (b != b'<') & (b != b'>') & (b != b'"')
+        });
+        if plain {
+            self.out.push_str(text);
+            return;
+        }
+        for c in text.chars() {
+            match replacement(c) {
+                Some(replacement) => self.out.push_str(replacement),
+                None => self.push(c),
+            }
         }
     }
 
