@@ -113,7 +113,7 @@ impl Writer {
     fn escaped(&mut self, text: &str, replacement: impl Fn(char) -> Option<&'static str>) {
         // Nearly all text is plain; without early exit the compiler looks at many bytes at once.
         let plain = text.bytes().fold(true, |plain, b| {
-            plain & (b >= b' ') & (b < 0x7f) & (b != b'&') & (b != b'<') & (b != b'>') & (b != b'"')
+            plain & matches!(b, b' '..=b'~') & (b != b'&') & (b != b'<') & (b != b'>') & (b != b'"')
         });
         if plain {
             self.out.push_str(text);
