@@ -6,6 +6,8 @@ use std::path::Path;
 
 use muster_client::group_policy::{GroupPolicy, registry_pol as pol};
 use muster_core::{Template, UnixTime};
+use muster_directory::ldap::dns as dns_answers;
+use muster_directory::ldap::message::{Message, Response};
 use muster_directory::{AccountFacts, Descriptor, RawEntry, Snapshot, dn, export, sid};
 use muster_gss::{Pac, ServiceName, inspect_token, parse_keytab};
 use muster_proto::soap::xml::{Element, Limits};
@@ -149,6 +151,35 @@ pub fn security_descriptor(input: &[u8]) {
     if let Ok(found) = sid::from_octets(input) {
         assert_eq!(sid::to_octets(&found), input);
     }
+}
+
+/// What is read is not larger than what came, and the server's words are fit for a log.
+pub fn directory_message(input: &[u8]) {
+    let Ok(message) = Message::decode(input) else { return };
+    match message.response {
+        Response::Entry(entry) => {
+            let values = entry.attributes.iter().map(|(name, values)| {
+                name.len() + values.iter().map(Vec::len).sum::<usize>()
+            });
+            assert!(entry.dn.len() + values.sum::<usize>() <= input.len());
+        }
+        Response::Bind { outcome, .. }
+        | Response::Done { outcome, .. }
+        | Response::Changed(outcome)
+        | Response::Extended { outcome, .. } => {
+            assert!(outcome.message.chars().count() <= 200 && !outcome.message.contains(char::is_control));
+            assert!(outcome.referrals.len() <= 16);
+        }
+        Response::Reference(uris) => assert!(uris.len() <= input.len()),
+    }
+}
+
+/// Names are short, and there are not more of them than fit.
+pub fn dns_answer(input: &[u8]) {
+    let Some(id) = input.first_chunk::<2>() else { return };
+    let Ok(found) = dns_answers::parse(input, *id) else { return };
+    assert!(found.len() * 12 <= input.len());
+    assert!(found.iter().all(|srv| srv.target.len() <= 254 && srv.target.is_ascii()));
 }
 
 /// The same entry as a template, an enrollment service and an identifier; its name as that of an account.

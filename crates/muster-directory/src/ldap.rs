@@ -6,10 +6,10 @@
 mod ber;
 mod client;
 mod connect;
-mod dns;
+pub mod dns;
 mod error;
 mod filter;
-mod message;
+pub mod message;
 mod root;
 mod sasl;
 mod servers;

@@ -6,18 +6,23 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use muster_core::Oid;
+use muster_core::identity::Sid;
+use muster_core::template::{AccessEffect, Template};
+
 use crate::authority::EnrollmentServer;
 use crate::descriptor::{self, Ace, Dacl, Descriptor, mask};
 use crate::directory::Directory;
-use crate::entry::RawEntry;
-use crate::ldap::{Attribute, Entry, LdapError, Operation, Root, Search};
-use crate::{dn, ldif, sid};
+use crate::ldap::{Attribute, Entry, Filter, LdapError, Operation, Root, Search};
+use crate::{dn, export, ldif, sid};
 
 /// adminDescription of every object that this program makes.
 pub const MARK: &str = "Published by muster";
 
 /// `PKI_ENROLL` flags of a CA that authenticates by the directory and reads templates (MS-WCCE 2.2.2.11.2).
 const CA_FLAGS: &str = "10";
+const OID_ATTRIBUTE: &str = "msPKI-Cert-Template-OID";
 /// What stands for an empty list of revoked certificates, where the schema demands one.
 const NO_LIST: &[u8] = &[0];
 
@@ -125,26 +130,103 @@ impl Directory {
         Ok(plan)
     }
 
-    /// What has to be changed so that the directory has these templates and identifiers: entries as the export of
-    /// templates makes them, with their names below `CN=Public Key Services`.
+    /// What has to be changed so that the directory has these templates, each with its identifier. What a directory
+    /// cannot say of them is among the remarks.
     ///
     /// # Errors
     /// If the configuration partition cannot be read.
-    pub async fn plan_templates(&self, entries: &[RawEntry]) -> Result<Plan, LdapError> {
+    pub async fn plan_templates(&self, templates: &[Template]) -> Result<Plan, LdapError> {
+        let session = self.client().session().await?;
+        let services = session.root.public_key_services();
+        let administrators = self.administrators(&session.root).await?;
         let mut plan = Plan::default();
-        for entry in entries {
-            let mut attributes: Vec<Attribute> = entry.attributes.clone().into_iter().collect();
-            // An object's classes come first.
-            attributes.sort_by_key(|(name, _)| name != "objectclass");
+        for template in templates {
+            let export = match export::export(template, &administrators) {
+                Ok(export) => export,
+                Err(error) => {
+                    plan.remarks.push(format!("{}: {error}", template.name));
+                    continue;
+                }
+            };
+            plan.remarks.extend(export.losses.iter().map(|loss| format!("{}: {loss}", template.name)));
+            let mut attributes: Vec<Attribute> = Vec::new();
+            for (name, values) in export.attributes {
+                // An object's classes come first, and its name goes without saying.
+                match name {
+                    "objectClass" => attributes.insert(0, (name.to_owned(), values)),
+                    "cn" => {}
+                    _ => attributes.push((name.to_owned(), values)),
+                }
+            }
             attributes.push(mark());
             let desired = Desired {
-                dn: entry.dn.clone(),
+                dn: template_dn(&template.name, &services),
                 purpose: "template".to_owned(),
                 attributes,
                 shared: &[],
-                once: &["objectclass", "ntsecuritydescriptor", "cn"],
+                once: &["objectClass", "nTSecurityDescriptor"],
             };
             self.compare(desired, &mut plan).await?;
+            if let Some(oid) = &template.oid {
+                self.identifier(oid, &template.display_name, &services, &mut plan).await?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// An object that says what an identifier stands for, unless there is one.
+    async fn identifier(
+        &self,
+        oid: &Oid,
+        display_name: &str,
+        services: &str,
+        plan: &mut Plan,
+    ) -> Result<(), LdapError> {
+        let base = format!("CN=OID,{services}");
+        let oid = oid.to_string();
+        let known = Search::below(base.clone(), Filter::text(OID_ATTRIBUTE, &oid), &["displayName"], 16);
+        if !self.client().search(known).await?.is_empty() {
+            return Ok(());
+        }
+        let attributes = vec![
+            text("objectClass", ["top", "msPKI-Enterprise-Oid"]),
+            text("displayName", [display_name]),
+            // A template's.
+            text("flags", ["1"]),
+            text(OID_ATTRIBUTE, [oid.as_str()]),
+            mark(),
+        ];
+        plan.changes.push(Change {
+            dn: format!("CN={},{base}", identifier_name(&oid)),
+            purpose: "identifier of the template".to_owned(),
+            action: Action::Add(attributes),
+        });
+        Ok(())
+    }
+
+    /// What has to be changed so that the directory no longer has these templates. Those of others stay.
+    ///
+    /// # Errors
+    /// If the configuration partition cannot be read.
+    pub async fn plan_unpublish_templates(&self, templates: &[Template]) -> Result<Plan, LdapError> {
+        let session = self.client().session().await?;
+        let services = session.root.public_key_services();
+        let mut plan = Plan::default();
+        for template in templates {
+            let identifier = template.oid.as_ref().map(|oid| identifier_name(&oid.to_string()));
+            let identifier = identifier.map(|name| format!("CN={name},CN=OID,{services}"));
+            for dn in [Some(template_dn(&template.name, &services)), identifier].into_iter().flatten() {
+                let Some(found) = self.client().object(Search::object(dn, &["adminDescription"])).await?
+                else {
+                    continue;
+                };
+                if is_marked(&found) {
+                    let purpose = "template and its identifier".to_owned();
+                    plan.changes.push(Change { dn: found.dn, purpose, action: Action::Delete });
+                } else {
+                    plan.remarks.push(foreign(&found.dn));
+                }
+            }
         }
         Ok(plan)
     }
@@ -166,7 +248,7 @@ impl Directory {
                 .flat_map(|(_, values)| values.iter().map(Vec::as_slice))
                 .collect();
             let has: Vec<&[u8]> = found.values("cACertificate").filter(|v| ours.contains(v)).collect();
-            let others = found.values("cACertificate").filter(|value| v_is_other(value, &ours)).count();
+            let others = found.values("cACertificate").filter(|value| is_other(value, &ours)).count();
             let action = if is_marked(&found) && others == 0 {
                 Action::Delete
             } else if has.is_empty() {
@@ -175,10 +257,7 @@ impl Directory {
                 let values = has.into_iter().map(<[u8]>::to_vec).collect();
                 Action::Modify(vec![(Operation::Delete, ("cACertificate".to_owned(), values))])
             } else {
-                plan.remarks.push(format!(
-                    "{} was not made by this program and is left as it is: delete it yourself if it shall go",
-                    found.dn
-                ));
+                plan.remarks.push(foreign(&found.dn));
                 continue;
             };
             plan.changes.push(Change { dn: found.dn.clone(), purpose: desired.purpose, action });
@@ -256,42 +335,52 @@ impl Directory {
 
     /// Full control for the administrators of domain and forest; Authenticated Users may read it and enroll.
     async fn enrollment_descriptor(&self, root: &Root) -> Result<Vec<u8>, LdapError> {
-        let mut aces = Vec::new();
-        for (domain, administrators) in [(&root.domain, 512), (&root.forest_root, 519)] {
-            let found = self.client().object(Search::object(domain.clone(), &["objectSid"])).await?;
-            let own = found.as_ref().and_then(|entry| sid::from_octets(entry.value("objectSid")?).ok());
-            // The root of the forest may be a domain that this server does not have.
-            if let Some(sid) = own.and_then(|own| format!("{own}-{administrators}").parse().ok()) {
-                aces.push(ace(mask::FULL_CONTROL, None, sid));
-            }
-        }
-        if let Ok(sid) = sid::AUTHENTICATED_USERS.parse::<muster_core::identity::Sid>() {
-            aces.push(ace(mask::CONTROL_ACCESS, Some(descriptor::ENROLL), sid.clone()));
-            aces.push(ace(mask::READ, None, sid));
+        let allow = |mask, object_type, sid| Ace::new(AccessEffect::Allow, mask, object_type, sid);
+        let mut aces: Vec<Ace> = self
+            .administrators(root)
+            .await?
+            .into_iter()
+            .map(|sid| allow(mask::FULL_CONTROL, None, sid))
+            .collect();
+        if let Ok(sid) = sid::AUTHENTICATED_USERS.parse::<Sid>() {
+            aces.push(allow(mask::CONTROL_ACCESS, Some(descriptor::ENROLL), sid.clone()));
+            aces.push(allow(mask::READ, None, sid));
         }
         Ok(Descriptor { owner: None, group: None, dacl: Dacl::List(aces) }.to_octets())
     }
+
+    /// Enterprise Admins and Domain Admins.
+    async fn administrators(&self, root: &Root) -> Result<Vec<Sid>, LdapError> {
+        let mut found = Vec::new();
+        for (domain, administrators) in [(&root.forest_root, 519), (&root.domain, 512)] {
+            let object = self.client().object(Search::object(domain.clone(), &["objectSid"])).await?;
+            let own = object.as_ref().and_then(|entry| sid::from_octets(entry.value("objectSid")?).ok());
+            // The root of the forest may be a domain that this server does not have.
+            found.extend(own.and_then(|own| format!("{own}-{administrators}").parse::<Sid>().ok()));
+        }
+        Ok(found)
+    }
 }
 
-fn v_is_other(value: &[u8], ours: &[&[u8]]) -> bool {
+fn foreign(dn: &str) -> String {
+    format!("{dn} was not made by this program and is left as it is: delete it yourself if it shall go")
+}
+
+fn template_dn(name: &str, services: &str) -> String {
+    format!("CN={},CN=Certificate Templates,{services}", dn::escape(name))
+}
+
+/// Name of the object of an identifier: its last number and 32 hexadecimal digits, as AD CS makes them; always the same
+/// for the same identifier.
+fn identifier_name(oid: &str) -> String {
+    let hash = digest(&SHA256, oid.as_bytes());
+    let digits: String = hash.as_ref().iter().take(16).map(|octet| format!("{octet:02X}")).collect();
+    format!("{}.{digits}", oid.rsplit('.').next().unwrap_or_default())
+}
+
+fn is_other(value: &[u8], ours: &[&[u8]]) -> bool {
     // A single octet stands for no certificate in objects that must have one.
     value.len() > 2 && !ours.contains(&value)
-}
-
-fn ace(
-    mask: u32,
-    object_type: Option<muster_core::directory::ObjectGuid>,
-    sid: muster_core::identity::Sid,
-) -> Ace {
-    Ace {
-        effect: muster_core::template::AccessEffect::Allow,
-        conditional: false,
-        flags: 0,
-        mask,
-        object_type,
-        inherited_object_type: None,
-        sid,
-    }
 }
 
 fn is_marked(entry: &Entry) -> bool {

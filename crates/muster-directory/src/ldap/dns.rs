@@ -14,28 +14,33 @@ use tokio::net::TcpStream;
 
 /// One server of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Srv {
+pub struct Srv {
     /// Lower is preferred.
-    pub(crate) priority: u16,
+    pub priority: u16,
     /// More is chosen more often among those of one priority.
-    pub(crate) weight: u16,
+    pub weight: u16,
     /// Its port.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Its host name, without the dot at the end.
-    pub(crate) target: String,
+    pub target: String,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DnsError {
+pub enum DnsError {
+    /// The system's list of name servers cannot be read.
     #[error("/etc/resolv.conf cannot be read: {0}")]
     Configuration(io::Error),
+    /// No answer, or the connection broke.
     #[error("the name server {0} does not answer: {1}")]
     Server(IpAddr, io::Error),
+    /// The name does not exist.
     #[error("there is no such name in DNS")]
     NoName,
+    /// The name server does not answer the question; its code (RFC 1035 4.1.1).
     #[error("the name server answers with error {0}")]
     Refused(u8),
+    /// Octets that are no answer to this question.
     #[error("the name server's answer cannot be read")]
     Malformed,
 }
@@ -102,7 +107,11 @@ fn question(id: [u8; 2], name: &str) -> Vec<u8> {
     out
 }
 
-fn parse(message: &[u8], id: [u8; 2]) -> Result<Vec<Srv>, DnsError> {
+/// Reads the answer to a question with this id. At most as many records as the message has.
+///
+/// # Errors
+/// [`DnsError::Malformed`], [`DnsError::NoName`], [`DnsError::Refused`].
+pub fn parse(message: &[u8], id: [u8; 2]) -> Result<Vec<Srv>, DnsError> {
     let mut cursor = Cursor { message, at: 0 };
     let [a, b] = cursor.u16().ok_or(DnsError::Malformed)?.to_be_bytes();
     let flags = cursor.u16().ok_or(DnsError::Malformed)?;

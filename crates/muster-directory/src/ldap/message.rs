@@ -325,7 +325,8 @@ impl Entry {
     /// Octets of names and values, to bound what a search collects.
     pub(crate) fn size(&self) -> usize {
         let of = |(name, values): &Attribute| {
-            name.len() + values.iter().map(|value| value.len() + size_of::<Vec<u8>>()).sum::<usize>()
+            let values = values.iter().map(|value| value.len() + size_of::<Vec<u8>>()).sum::<usize>();
+            name.len() + values + size_of::<Attribute>()
         };
         self.dn.len() + self.attributes.iter().map(of).sum::<usize>()
     }
@@ -409,34 +410,51 @@ impl fmt::Display for ResultCode {
 
 /// One message of the directory.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) id: i32,
-    pub(crate) response: Response,
+pub struct Message {
+    /// The number of the request that it answers; 0 if it answers none.
+    pub id: i32,
+    /// What it says.
+    pub response: Response,
 }
 
 /// What a message of the directory says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Response {
+pub enum Response {
+    /// Answer to a bind.
     Bind {
+        /// How it ended.
         outcome: Outcome,
+        /// The SASL mechanism's token.
         token: Option<Vec<u8>>,
     },
+    /// An object that a search found.
     Entry(Entry),
+    /// Other servers where a search would have to go on; never followed.
     Reference(Vec<String>),
     /// End of a search; `cookie` is empty unless another page follows.
     Done {
+        /// How it ended.
         outcome: Outcome,
+        /// What to ask with for the next page.
         cookie: Vec<u8>,
     },
+    /// Answer to a change.
     Changed(Outcome),
+    /// Answer to an extended request, or a notification.
     Extended {
+        /// How it ended.
         outcome: Outcome,
+        /// Object identifier of what it is about.
         name: Option<String>,
     },
 }
 
 impl Message {
-    pub(crate) fn decode(octets: &[u8]) -> Result<Self, BerError> {
+    /// Reads the message that `octets` are. Never recurses; takes memory in proportion to them.
+    ///
+    /// # Errors
+    /// [`BerError`]; also for what only a client sends.
+    pub fn decode(octets: &[u8]) -> Result<Self, BerError> {
         let mut message = Reader::new(Reader::new(octets).expect(SEQUENCE)?);
         let id = message.integer()?;
         let (operation, contents) = message.element()?;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use muster_core::Template;
+use muster_core::template::{Grantee, Permissions};
 use muster_directory::authority::ServerAuthentication;
-use muster_directory::ldap::{Access, LdapError, Login, ResultCode, Search};
+use muster_directory::ldap::{Access, LdapError, Login, ResultCode};
 use muster_directory::publish::{Action, MARK};
-use muster_directory::{CaPublication, Directory, DirectorySettings, EnrollmentServer, RawEntry};
-use muster_testkit::ad::{Ad, Forest, SERVICES, Tickets};
+use muster_directory::{CaPublication, Directory, DirectorySettings, EnrollmentServer};
+use muster_testkit::ad::{Ad, Forest, SERVICES, Tickets, template_dn};
 
 use crate::{administrator, directory, ldap, start, within};
 
@@ -185,43 +187,45 @@ async fn account_without_the_right_is_refused_and_told_what_was_done() {
 }
 
 #[tokio::test]
-async fn template_is_published_and_updated() {
+async fn template_of_ours_is_published_updated_and_taken_back() {
     let Some(ad) = Ad::or_not_run() else { return };
     let (_tickets, admin) = as_administrator();
-    let dn = format!("CN=User,CN=Certificate Templates,{SERVICES}");
-    let wanted = &["*", "nTSecurityDescriptor"];
-    let user =
-        admin.client().object(Search { descriptor: true, ..Search::object(dn, wanted) }).await.unwrap();
-    let name = format!("Published{}", std::process::id());
-    // What the directory sets itself, and what has to be unique.
-    let own = [
-        "cn",
-        "name",
-        "distinguishedName",
-        "objectGUID",
-        "whenCreated",
-        "whenChanged",
-        "uSNCreated",
-        "uSNChanged",
-        "instanceType",
-        "objectCategory",
-        "dSCorePropagationData",
-        "showInAdvancedViewOnly",
-    ];
-    let mut attributes = user.unwrap().attributes;
-    attributes.retain(|(name, _)| !own.contains(&name.as_str()));
-    let mut entry = RawEntry::new(format!("CN={name},CN=Certificate Templates,{SERVICES}"), attributes);
-    let identifier = format!("1.3.6.1.4.1.311.21.8.1.2.3.{}", std::process::id());
-    entry.attributes.insert("mspki-cert-template-oid".to_owned(), vec![identifier.clone().into_bytes()]);
-    let plan = admin.plan_templates(std::slice::from_ref(&entry)).await.unwrap();
-    assert_eq!(admin.apply(&plan).await, Ok(1), "{plan}");
-    let lines = found(&ad, &entry.dn);
-    assert!(has(&lines, "msPKI-Cert-Template-OID", identifier.as_bytes()), "{lines:#?}");
+    let text = include_str!("../../../muster-core/templates/user.toml");
+    let mut template = Template::from_toml(text).unwrap();
+    template.name = format!("Published{}", std::process::id());
+    template.oid = Some(format!("1.3.6.1.4.1.311.21.8.1.2.3.{}", std::process::id()).parse().unwrap());
+    template.permissions = Permissions {
+        enroll: vec![Grantee::Sid(ad.sid("CertEnrollers").parse().unwrap())],
+        ..Permissions::default()
+    };
+    let all = std::slice::from_ref(&template);
+    let plan = admin.plan_templates(all).await.unwrap();
+    assert_eq!(admin.apply(&plan).await, Ok(2), "{plan}");
+    let dn = template_dn(&template.name);
+    let lines = found(&ad, &dn);
+    let oid = template.oid.as_ref().unwrap().to_string();
+    assert!(has(&lines, "msPKI-Cert-Template-OID", oid.as_bytes()), "{lines:#?}");
     assert!(has(&lines, "adminDescription", MARK.as_bytes()), "{lines:#?}");
-    assert_eq!(admin.plan_templates(std::slice::from_ref(&entry)).await.unwrap().changes, []);
-    entry.attributes.insert("revision".to_owned(), vec![b"7".to_vec()]);
-    let plan = admin.plan_templates(std::slice::from_ref(&entry)).await.unwrap();
+    let filter = format!("(msPKI-Cert-Template-OID={oid})");
+    let base = format!("CN=OID,{SERVICES}");
+    let ran = ad.kinit("svc-ces").ldapsearch(Forest::Corp, &base, "sub", &filter, &["displayName"]);
+    assert!(ran.text().contains(&format!("displayName: {}", template.display_name)), "{}", ran.all());
+    // The domain controller's own judgement of the descriptor that it was given.
+    assert_eq!(ad.judge(&template.name, &["alice", "bob"]), [true, false]);
+    assert_eq!(admin.plan_templates(all).await.unwrap().changes, []);
+
+    let mut changed = template.clone();
+    changed.minor += 1;
+    let plan = admin.plan_templates(std::slice::from_ref(&changed)).await.unwrap();
     assert_eq!(admin.apply(&plan).await, Ok(1), "{plan}");
-    assert!(has(&found(&ad, &entry.dn), "revision", b"7"));
-    ad.delete(&entry.dn);
+    let minor = changed.minor.to_string();
+    assert!(has(&found(&ad, &dn), "msPKI-Template-Minor-Revision", minor.as_bytes()));
+
+    let plan = admin.plan_unpublish_templates(all).await.unwrap();
+    assert_eq!(admin.apply(&plan).await, Ok(2), "{plan}");
+    assert!(found(&ad, &dn).is_empty());
+    // A template of the directory with the same name stays.
+    template.name = "User".to_owned();
+    let plan = admin.plan_unpublish_templates(std::slice::from_ref(&template)).await.unwrap();
+    assert_eq!((plan.changes.len(), plan.remarks.len()), (0, 1), "{plan}");
 }
