@@ -158,13 +158,19 @@ impl Directory {
     /// [`AccountError`].
     pub async fn account(&self, key: &AccountKey) -> Result<Option<Arc<DirectoryAccount>>, AccountError> {
         let key = key.folded();
-        let mark = {
+        let (mark, known) = {
             let mut cache = self.cache();
             if let Some(account) = cache.warm(&key, Instant::now()) {
                 return Ok(Some(account));
             }
-            cache.mark()
+            (cache.mark(), cache.unconfirmed(&key, Instant::now()))
         };
+        if let Some(known) = known
+            && self.is_unchanged(&known).await
+        {
+            self.cache().confirm(&known.facts.sid, mark);
+            return Ok(Some(known));
+        }
         match self.read_account(&key).await {
             Ok(Some(account)) => {
                 let account = Arc::new(account);
@@ -184,6 +190,15 @@ impl Directory {
                 Err(error)
             }
         }
+    }
+
+    /// Whether an account that has not been seen to change is still there, in the same groups: neither shows where
+    /// deleted objects cannot be seen. One question instead of all; if it fails, all of them are asked.
+    async fn is_unchanged(&self, account: &DirectoryAccount) -> bool {
+        let Some(guid) = account.facts.object_guid else { return false };
+        let search = Search::object(format!("<GUID={guid}>"), &["tokenGroups"]);
+        let Ok(Some(entry)) = self.accounts_client().object(search).await else { return false };
+        groups(&entry).is_ok_and(|groups| groups == account.facts.groups)
     }
 
     async fn read_account(&self, key: &AccountKey) -> Result<Option<DirectoryAccount>, AccountError> {
@@ -264,6 +279,16 @@ fn guid(entry: &Entry) -> Result<ObjectGuid, LdapError> {
     octets.map(ObjectGuid).ok_or_else(|| missing(entry, "objectGUID"))
 }
 
+/// All groups of an account, nested ones and those of the domain included.
+fn groups(entry: &Entry) -> Result<BTreeSet<Sid>, LdapError> {
+    let mut groups = BTreeSet::new();
+    for octets in entry.values("tokenGroups").take(MAX_GROUPS) {
+        groups.insert(sid::from_octets(octets).map_err(|_| missing(entry, "tokenGroups"))?);
+    }
+    // Every account has a primary group; none means that we may not read them.
+    if groups.is_empty() { Err(missing(entry, "tokenGroups")) } else { Ok(groups) }
+}
+
 /// The account that `entry` is; `None` if it is another kind of object.
 fn parse(entry: &Entry, domain: &str) -> Result<Option<DirectoryAccount>, LdapError> {
     let is = |class: &str| entry.texts("objectClass").any(|found| found.eq_ignore_ascii_case(class));
@@ -275,14 +300,7 @@ fn parse(entry: &Entry, domain: &str) -> Result<Option<DirectoryAccount>, LdapEr
     let control = entry.number("userAccountControl").and_then(|value| i32::try_from(value).ok());
     let control = control.ok_or_else(|| missing(entry, "userAccountControl"))?.cast_unsigned();
     let sam = entry.text("sAMAccountName").ok_or_else(|| missing(entry, "sAMAccountName"))?.to_owned();
-    let mut groups = BTreeSet::new();
-    for octets in entry.values("tokenGroups").take(MAX_GROUPS) {
-        groups.insert(sid::from_octets(octets).map_err(|_| missing(entry, "tokenGroups"))?);
-    }
-    if groups.is_empty() {
-        // Every account has a primary group; none means that we may not read them.
-        return Err(missing(entry, "tokenGroups"));
-    }
+    let groups = groups(entry)?;
     let text = |attribute| entry.text(attribute).map(str::to_owned);
     let facts = AccountFacts {
         name: AccountName::of_directory(domain, &sam),

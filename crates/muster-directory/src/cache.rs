@@ -85,6 +85,23 @@ impl Cache {
         Some(Arc::clone(&slot.account))
     }
 
+    /// The account that would be warm if the watcher saw deletions: to be confirmed by a look at it and its groups.
+    pub(crate) fn unconfirmed(&self, key: &AccountKey, now: Instant) -> Option<Arc<DirectoryAccount>> {
+        let slot = self.slots.get(self.sid(key)?)?;
+        let max_age = if slot.account.locked { MAX_AGE_LOCKED } else { MAX_AGE };
+        let kept = now.duration_since(slot.read) <= max_age && !self.sees_deletions;
+        kept.then(|| Arc::clone(&slot.account))
+    }
+
+    /// The account was still there, with the same groups, after the change that `mark` stands for.
+    pub(crate) fn confirm(&mut self, sid: &Sid, mark: Mark) {
+        if mark.generation == self.generation
+            && let Some(slot) = self.slots.get_mut(sid)
+        {
+            slot.usn = slot.usn.max(mark.usn);
+        }
+    }
+
     /// The account for the case that the directory does not answer: if it was read a short while ago.
     pub(crate) fn recent(&self, key: &AccountKey, now: Instant) -> Option<Arc<DirectoryAccount>> {
         let slot = self.slots.get(self.sid(key)?)?;

@@ -80,6 +80,26 @@ fn where_deletions_cannot_be_seen_every_change_asks_again() {
 }
 
 #[test]
+fn confirmed_account_is_warm_until_the_next_change() {
+    let now = Instant::now();
+    let mut cache = filled(now);
+    cache.set_sees_deletions(false);
+    cache.changed([(None, Some(&[2_u8; 16][..]))], 101, now);
+    assert_eq!((cache.warm(&key(1), now), cache.unconfirmed(&key(1), now)), (None, Some(account(1))));
+    assert_eq!(cache.unconfirmed(&key(2), now), None, "a change that was seen");
+    let sid = account(1).facts.sid.clone();
+    let early = cache.mark();
+    cache.confirm(&sid, early);
+    assert_eq!(cache.warm(&key(1), now), Some(account(1)));
+    cache.changed([], 102, now);
+    cache.confirm(&sid, early);
+    assert_eq!(cache.warm(&key(1), now), None, "confirmed before the change");
+    assert_eq!(cache.unconfirmed(&key(1), now + MAX_AGE + Duration::from_millis(1)), None);
+    cache.set_sees_deletions(true);
+    assert_eq!(cache.unconfirmed(&key(1), now), None);
+}
+
+#[test]
 fn answer_that_was_under_way_during_a_change_is_not_kept() {
     let now = Instant::now();
     let mut cache = filled(now);

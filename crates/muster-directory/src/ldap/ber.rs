@@ -3,6 +3,8 @@
 //! Not the decoder that certificates go through: Active Directory writes every length in four octets, which a DER reader
 //! rightly refuses, and a directory's answer must be read without recursion.
 
+use zeroize::Zeroizing;
+
 /// The octets are not LDAP's BER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BerError {
@@ -141,12 +143,17 @@ pub(crate) const fn boolean(contents: &[u8]) -> Result<bool, BerError> {
     }
 }
 
-/// Elements in the making, lengths in the shortest form.
+/// Elements in the making, lengths in the shortest form. Wiped at the end: one of them may be a password.
 #[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
+pub(crate) struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// Room for the whole message, so that nothing of it is left behind where it grew.
+    pub(crate) fn with_capacity(octets: usize) -> Self {
+        Self(Zeroizing::new(Vec::with_capacity(octets)))
+    }
+
+    pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
 
@@ -166,7 +173,7 @@ impl Writer {
 
     /// An element whose contents are what `fill` writes.
     pub(crate) fn nested(&mut self, identifier: u8, fill: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
+        let mut inner = Self::with_capacity(self.0.capacity());
         fill(&mut inner);
         self.element(identifier, &inner.0);
     }

@@ -105,7 +105,7 @@ mod tests {
         let mut out = Writer::default();
         filter.write(&mut out);
         // RFC 4511 4.5.1.7.1: [3] { OCTET STRING "cn", OCTET STRING value }, the value unchanged.
-        assert_eq!(out.finish(), b"\xa3\x17\x04\x02cn\x04\x11*)(objectClass=*\0");
+        assert_eq!(out.finish().as_slice(), b"\xa3\x17\x04\x02cn\x04\x11*)(objectClass=*\0");
     }
 
     #[test]

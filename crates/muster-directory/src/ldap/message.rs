@@ -137,13 +137,13 @@ pub(crate) struct Page {
 
 impl Request {
     pub(crate) fn encode(&self, id: i32) -> zeroize::Zeroizing<Vec<u8>> {
-        let mut out = Writer::default();
+        let mut out = Writer::with_capacity(512);
         out.nested(SEQUENCE, |out| {
             out.integer(INTEGER, id);
             self.operation(out);
             self.controls(out);
         });
-        zeroize::Zeroizing::new(out.finish())
+        out.finish()
     }
 
     fn operation(&self, out: &mut Writer) {

@@ -9,7 +9,7 @@ fn message(id: i32, operation: u8, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
         out.integer(INTEGER, id);
         out.nested(operation, fill);
     });
-    out.finish()
+    out.finish().to_vec()
 }
 
 #[test]
