@@ -104,8 +104,8 @@ async fn host_name_of_another_is_not_believed() {
     assert_eq!(names("NONAME$").await, (Vec::new(), None));
     assert!(directory.account(&sam("DC1$")).await.unwrap().unwrap().is_domain_controller());
     // Two computers have it: it is nobody's name.
-    let twice = directory.account(&AccountKey::DnsName("pc1.corp.test".to_owned())).await;
-    assert_eq!(twice, Err(AccountError::Ambiguous("pc1.corp.test".to_owned())));
+    let twice = directory.account(&AccountKey::DnsName("pc3.corp.test".to_owned())).await;
+    assert_eq!(twice, Err(AccountError::Ambiguous("pc3.corp.test".to_owned())));
     // A name that nobody else has, but without a service principal name for it.
     let host = format!("alone{}.corp.test", std::process::id());
     let computer = ad.computer(&host);
