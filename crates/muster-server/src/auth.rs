@@ -176,9 +176,9 @@ impl Authenticator {
                 let token = security.and_then(|Security { username_token, .. }| username_token);
                 let token = token.ok_or(AuthError::PasswordMissing)?;
                 match self.directory_passwords.domain_of(&token.username) {
-                    Some((domain, account)) => {
+                    Some((domain, name)) => {
                         let password = token.password.expose();
-                        self.directory_passwords.verify(domain, account, password, now).await?
+                        self.directory_passwords.verify(domain, name, password, now).await?
                     }
                     None => self.passwords.verify(&token, peer, now, seen).await?,
                 }

@@ -123,6 +123,19 @@ impl Identities {
         }
     }
 
+    /// The sAMAccountName, in lower case, of whoever has this user principal name.
+    ///
+    /// # Errors
+    /// [`Unavailable::Directory`].
+    pub(crate) async fn account_name(
+        &self,
+        domain: &Domain,
+        upn: &str,
+    ) -> Result<Option<String>, ServiceError> {
+        let account = domain.usable(&AccountKey::Upn(upn.to_owned()), &*self.clock).await?;
+        Ok(account.map(|account| account.facts.sam_account_name.to_lowercase()))
+    }
+
     /// When the password of an account of a directory was set; `None` for others.
     ///
     /// # Errors

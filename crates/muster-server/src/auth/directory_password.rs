@@ -40,6 +40,14 @@ pub(super) struct DirectoryPasswords {
     remember_seconds: i64,
 }
 
+/// A user name of a domain, in lower case.
+pub(super) enum UserName {
+    /// sAMAccountName.
+    Account(String),
+    /// userPrincipalName.
+    Upn(String),
+}
+
 /// A verified password.
 #[derive(Clone)]
 struct Remembered {
@@ -73,7 +81,7 @@ impl DirectoryPasswords {
 
     /// The domain that a user name belongs to, if it is one whose passwords are accepted: `CORP.EXAMPLE\alice`,
     /// `alice@corp.example`, or a user principal name with one of the domain's suffixes.
-    pub(super) fn domain_of(&self, username: &str) -> Option<(&Domain, Account)> {
+    pub(super) fn domain_of(&self, username: &str) -> Option<(&Domain, UserName)> {
         let by_name = |name: &str| {
             self.identities.domains().iter().find(|domain| {
                 domain.settings.passwords
@@ -82,37 +90,40 @@ impl DirectoryPasswords {
                         || domain.netbios_name().is_some_and(|short| name.eq_ignore_ascii_case(&short)))
             })
         };
-        let principal = |domain: &Domain, name: &str| Account::Principal {
-            name: name.to_lowercase(),
-            realm: domain.settings.realm.clone(),
-        };
         if let Some((domain, name)) = username.split_once('\\') {
             let domain = by_name(domain)?;
-            return Some((domain, principal(domain, name)));
+            return Some((domain, UserName::Account(name.to_lowercase())));
         }
         let (name, suffix) = username.rsplit_once('@')?;
         if let Some(domain) = by_name(suffix) {
-            return Some((domain, principal(domain, name)));
+            return Some((domain, UserName::Account(name.to_lowercase())));
         }
         let has_suffix = |domain: &&Domain| {
             domain.settings.passwords
                 && domain.settings.upn_suffixes.iter().any(|own| own.eq_ignore_ascii_case(suffix))
         };
         let domain = self.identities.domains().iter().find(has_suffix)?;
-        let realm = domain.settings.realm.clone();
-        Some((domain, Account::Enterprise { upn: username.to_lowercase(), realm }))
+        Some((domain, UserName::Upn(username.to_lowercase())))
     }
 
     pub(super) async fn verify(
         &self,
         domain: &Domain,
-        account: Account,
+        name: UserName,
         password: &str,
         now: UnixTime,
     ) -> Result<Caller, ServiceError> {
         if password.is_empty() || password.len() > LONGEST_PASSWORD {
             return Err(AuthError::BadCredentials.into());
         }
+        let name = match name {
+            UserName::Account(name) => name,
+            // Nobody has it: the KDC says so of this name, too, and takes as long for it.
+            UserName::Upn(upn) => {
+                self.identities.account_name(domain, &upn).await?.unwrap_or(upn.replace('@', "-"))
+            }
+        };
+        let account = Account::Principal { name, realm: domain.settings.realm.clone() };
         let fingerprint = self.fingerprint(&account, password);
         if let Some(known) = self.remembered(fingerprint, now) {
             let caller = self.caller(&known.principal, known.pac.as_deref()).await?;

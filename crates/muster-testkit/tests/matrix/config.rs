@@ -10,6 +10,61 @@ const MINIMAL: &str = include_str!("../../../../docs/samples/minimal.toml");
 
 /// What is in the sample, what stands there instead (everywhere), and what is said: line, key, problem.
 const BROKEN: &[(&str, &str, &str)] = &[
+    (
+        "[ca]",
+        "[kerberos.\"corp.example\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[ca]",
+        "4: kerberos.\"corp.example\": 'corp.example' is not the name of a realm: write it in upper case",
+    ),
+    (
+        "[ca]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = []\n[ca]",
+        "6: kerberos.\"CORP.EXAMPLE\".services: needs a name such as HTTP/pki.corp.example",
+    ),
+    (
+        "[ca]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HOST/pki.example\"]\n[ca]",
+        "6: kerberos.\"CORP.EXAMPLE\".services: 'HOST/pki.example' must be HTTP/ and a host name in lower case",
+    ),
+    (
+        "[ca]",
+        "[[policy_endpoint]]\nauthentication = \"kerberos\"\nlistener = \"main\"\n[ca]",
+        "1: kerberos: an endpoint has authentication = \"kerberos\"; add [kerberos.\"YOUR.REALM\"]",
+    ),
+    (
+        "[ca]",
+        "[directory.\"corp.example\"]\naccount = \"svc@CORP.EXAMPLE\"\n[ca]",
+        "4: directory.\"corp.example\".keytab: is missing, and there is no [kerberos.\"CORP.EXAMPLE\"] with one",
+    ),
+    (
+        "[ca]",
+        "[directory.\"corp.example\"]\naccount = \"svc@CORP.EXAMPLE\"\npassword_file = \"p\"\n[ca]",
+        "6: directory.\"corp.example\".password_file: needs ca_file beside it: a password is sent over TLS alone",
+    ),
+    (
+        "[ca]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[directory.\"corp.example\"]\naccount = \"svc\"\n[ca]",
+        "8: directory.\"corp.example\".account: must name the realm as well, as in svc-muster@CORP.EXAMPLE",
+    ),
+    (
+        "[ca]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[directory.\"corp.example\"]\naccount = \"svc@CORP.EXAMPLE\"\ntrusted_by = \"other.example\"\n[ca]",
+        "9: directory.\"corp.example\".trusted_by: there is no [directory.\"other.example\"]",
+    ),
+    (
+        "[ca]",
+        "[directory.\"corp.example\"]\naccount = \"svc@CORP.EXAMPLE\"\nkeytab = \"k\"\npasswords = true\n[ca]",
+        "7: directory.\"corp.example\".passwords: needs [kerberos.\"CORP.EXAMPLE\"]: the KDC is believed only if",
+    ),
+    (
+        "[ca]",
+        "[[client_trust]]\nca_file = \"c\"\ncrl_file = \"l\"\n[ca]",
+        "4: client_trust[0].name: write either name or directory",
+    ),
+    (
+        "[ca]",
+        "[[client_trust]]\nca_file = \"c\"\ncrl_file = \"l\"\ndirectory = \"corp.example\"\n[ca]",
+        "7: client_trust[0].directory: there is no [directory.\"corp.example\"]",
+    ),
     ("name = \"Example CA\"", "nmae = \"Example CA\"", "5: ca.nmae: unknown field `nmae`, expected one of"),
     ("name = \"Example CA\"", "", "4: ca: missing field `name`"),
     ("name = \"Example CA\"", "name = 7", "5: ca.name: invalid type: integer `7`, expected a string"),
