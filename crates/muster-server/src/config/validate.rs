@@ -334,7 +334,14 @@ pub(super) fn line_of_key(text: &str, key: &str) -> usize {
     let Ok(root) = toml::de::DeTable::parse(text) else { return 1 };
     let mut table = root.get_ref();
     let mut at = 0;
-    for part in key.split('.') {
+    // A quoted part, such as that of a realm, has dots of its own.
+    let mut quoted = false;
+    let parts = key.split(|c: char| {
+        quoted ^= c == '"';
+        c == '.' && !quoted
+    });
+    for part in parts {
+        let part = part.trim_matches('"');
         let (name, index) = match part.split_once('[') {
             Some((name, rest)) => (name, rest.trim_end_matches(']').parse::<usize>().ok()),
             None => (part, None),
