@@ -177,7 +177,7 @@ impl Enrollment {
             Decision::Issue(approved) => approved,
             Decision::Pend => {
                 let raw = submission.raw.clone();
-                return match self.store.record_pending(row(submission)).await {
+                return match self.store.record_pending(row(submission), template.revision()).await {
                     Ok(()) => Ok(Reply::Pending { id }),
                     Err(StoreError::TooManyPending(most)) => {
                         // One more row would be one more of what there are too many of.
@@ -349,7 +349,7 @@ impl Enrollment {
         if approved_for.as_ref() != Some(&revision) {
             let then = approved_for.as_deref().unwrap_or("an unknown revision of the template");
             let why = format!("approved for {then}, but the template is {revision} by now; look at it again");
-            return match self.store.reopen(id, why, now).await {
+            return match self.store.reopen(id, why, revision, now).await {
                 // Another poll was faster.
                 Ok(()) | Err(StoreError::WrongState { .. }) => Ok(Reply::Pending { id }),
                 Err(error) => Err(error.into()),

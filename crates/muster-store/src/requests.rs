@@ -178,15 +178,15 @@ impl Store {
         db.reserve_request_id().await
     }
 
-    /// Writes a request that waits for an officer.
+    /// Writes a request that waits for an officer; `revision` is the template's now ([`muster_core::Template::revision`]).
     ///
     /// # Errors
     /// [`StoreError::Duplicate`] if the same was received within [`crate::Options::duplicate_window`],
     /// [`StoreError::TooManyPending`] if [`crate::Options::pending_per_account`] wait already.
-    pub async fn record_pending(&self, record: RequestRecord) -> Result<(), StoreError> {
+    pub async fn record_pending(&self, record: RequestRecord, revision: String) -> Result<(), StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        let insert =
-            sqlite::requests::insert_pending(record, db.duplicate_window(), db.pending_per_account());
+        let (window, most) = (db.duplicate_window(), db.pending_per_account());
+        let insert = sqlite::requests::insert_pending(record, revision, window, most);
         db.recent();
         db.write(insert).await
     }
@@ -256,14 +256,20 @@ impl Store {
         db.write(move |tx| sqlite::requests::decide(tx, id, &officer, None, at)).await
     }
 
-    /// Puts an approved request back before an officer, because what was approved is not what would be issued; `why`
-    /// is for the officer to read.
+    /// Puts an approved request back before an officer, because what was approved is not what would be issued, which is
+    /// `revision`; `why` is for the officer to read.
     ///
     /// # Errors
     /// [`StoreError::WrongState`] unless it is approved, [`StoreError::NotFound`].
-    pub async fn reopen(&self, id: RequestId, why: String, at: UnixTime) -> Result<(), StoreError> {
+    pub async fn reopen(
+        &self,
+        id: RequestId,
+        why: String,
+        revision: String,
+        at: UnixTime,
+    ) -> Result<(), StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |tx| sqlite::requests::reopen(tx, id, &why, at)).await
+        db.write(move |tx| sqlite::requests::reopen(tx, id, &why, &revision, at)).await
     }
 
     /// An officer denies a pending request; the requester reads `comment`.

@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
@@ -261,22 +262,23 @@ pub fn template_dn(name: &str) -> String {
 }
 
 /// A name that no other test uses, at most 20 characters long.
-fn unique(prefix: &str) -> String {
+#[must_use]
+pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}{:x}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A credential cache of its own, and programs that use it.
-#[derive(Debug)]
+/// A credential cache of its own, and programs that use it; removed with the last clone.
+#[derive(Clone, Debug)]
 pub struct Tickets {
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Tickets {
     /// No tickets at all.
     #[must_use]
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()) }
     }
 
     /// The cache's name, for KRB5CCNAME.

@@ -11,14 +11,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use muster_server::SystemClock;
 use serde_json::{Value, json};
 
-use crate::ad::{Ad, SERVICE, Tickets};
+use crate::ad::{Ad, Forest, SERVICE, Tickets, unique};
 use crate::messages;
 use crate::peers::{self, Peer};
-use crate::site::{CA_NAME, SigningAlgorithm, Site};
+use crate::site::{SigningAlgorithm, Site};
 use crate::tools::{Answer, Curl};
 
 /// An installation with Kerberos endpoints for `HTTP/ces.corp.test`.
@@ -45,7 +46,7 @@ impl AdSite {
     pub fn make(algorithm: SigningAlgorithm) -> Option<Self> {
         let ad = Ad::or_not_run()?;
         let (python, curl) = (Peer::KerberosPython.or_not_run()?, Peer::Curl.or_not_run()?);
-        let site = Site::make_for(SERVICE, algorithm, &SystemClock);
+        let site = Site::make_named(SERVICE, &unique("Bed CA "), algorithm, &SystemClock);
         Some(Self { ad, curl: Curl::new(curl, &site), site, python })
     }
 
@@ -66,6 +67,51 @@ impl AdSite {
             endpoint("policy"),
             endpoint("enrollment")
         ));
+    }
+
+    /// The part of the configuration for a domain, read with the service's account of CORP.TEST or of the domain
+    /// itself, and more lines for its table.
+    pub fn configure_directory(&self, forest: Forest, more: &str) {
+        let (account, keytab) = match forest {
+            Forest::Corp | Forest::Partner => ("svc-ces@CORP.TEST", "svc-ces"),
+            Forest::Other => ("svc-ces@OTHER.TEST", "svc-ces.other"),
+        };
+        let copy = self.site.path(&format!("{keytab}.keytab"));
+        fs::copy(self.ad.keytab(keytab), &copy).unwrap();
+        let (domain, dc) = (forest.realm().to_ascii_lowercase(), forest.dc());
+        self.site.configure(&format!(
+            "[directory.{domain:?}]\nservers = [{dc:?}]\naccount = {account:?}\nkeytab = {copy:?}\n{more}\n"
+        ));
+    }
+
+    /// Makes this CA an enrollment service of a forest that lists these templates.
+    pub fn publish(&self, forest: Forest, templates: &[&str]) {
+        let ca = self.site.ca();
+        let mut arguments = vec!["authority", self.site.ca_name(), SERVICE, ca.to_str().unwrap()];
+        arguments.extend(templates);
+        self.ad.directory(forest, &arguments);
+    }
+
+    /// The installation of the first deployment: Kerberos for the accounts of CORP.TEST and its templates; not served.
+    #[must_use]
+    pub fn intranet(templates: &[&str]) -> Option<Self> {
+        let site = Self::or_not_run()?;
+        site.configure("http", &["HTTP/ces.corp.test"]);
+        site.configure_directory(Forest::Corp, "");
+        site.publish(Forest::Corp, templates);
+        Some(site)
+    }
+
+    /// Calls until the answer is as it should be, for at most ten seconds; the last answer.
+    pub fn until<T>(mut call: impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
+        let begin = Instant::now();
+        loop {
+            let answer = call();
+            if holds(&answer) || begin.elapsed() > Duration::from_secs(10) {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A copy of a keytab that the test may change.
@@ -91,7 +137,7 @@ impl AdSite {
     /// The enrollment service with Kerberos.
     #[must_use]
     pub fn ces(&self) -> String {
-        format!("{}/{}_CES_Kerberos/service.svc/CES", self.base(), CA_NAME.replace(' ', "%20"))
+        format!("{}/{}/service.svc/CES", self.base(), self.site.enrollment("Kerberos"))
     }
 
     /// The certificate that the server shows, PEM.
@@ -177,7 +223,7 @@ impl AdSite {
             .unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Client { child, input, output }
+        Client { child, input, output, _tickets: tickets.clone() }
     }
 }
 
@@ -187,6 +233,7 @@ pub struct Client {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    _tickets: Tickets,
 }
 
 impl Client {

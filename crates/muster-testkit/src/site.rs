@@ -43,6 +43,7 @@ impl Clock for MovedClock {
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
+    ca_name: String,
     port: u16,
     config: PathBuf,
     server: Option<Child>,
@@ -66,6 +67,12 @@ impl Site {
     /// The same with another name for this machine in certificates and policies; it is still reached as `localhost`.
     #[must_use]
     pub fn make_for(host: &str, algorithm: SigningAlgorithm, clock: &dyn Clock) -> Self {
+        Self::make_named(host, CA_NAME, algorithm, clock)
+    }
+
+    /// The same with another name for the CA, for a directory in which names of CAs must differ.
+    #[must_use]
+    pub fn make_named(host: &str, ca_name: &str, algorithm: SigningAlgorithm, clock: &dyn Clock) -> Self {
         // Other tests of this run choose ports at the same time; the process and the moment tell them apart.
         let seed = u32::from_be_bytes(setup_random());
         let port = (0..TRIPLES)
@@ -78,13 +85,13 @@ impl Site {
             directory: folder.path().join("installation"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             host: host.to_owned(),
-            ca_name: CA_NAME.to_owned(),
+            ca_name: ca_name.to_owned(),
             algorithm,
             ca_years: 10,
         };
         let config = wait(setup::create(&plan, clock)).unwrap();
         fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).unwrap();
-        Self { folder, port, config, server: None }
+        Self { folder, ca_name: ca_name.to_owned(), port, config, server: None }
     }
 
     /// Starts the executable and waits until it listens.
@@ -201,13 +208,25 @@ impl Site {
     /// The enrollment service for passwords.
     #[must_use]
     pub fn ces(&self) -> String {
-        format!("{}/{}_CES_UsernamePassword/service.svc/CES", self.base(), CA_NAME.replace(' ', "%20"))
+        format!("{}/{}/service.svc/CES", self.base(), self.enrollment("UsernamePassword"))
     }
 
     /// The enrollment service for client certificates.
     #[must_use]
     pub fn ces_certificate(&self) -> String {
-        format!("{}/{}_CES_Certificate/service.svc/CES", self.certificate_base(), CA_NAME.replace(' ', "%20"))
+        format!("{}/{}/service.svc/CES", self.certificate_base(), self.enrollment("Certificate"))
+    }
+
+    /// The name of the CA.
+    #[must_use]
+    pub fn ca_name(&self) -> &str {
+        &self.ca_name
+    }
+
+    /// The part of the enrollment services' paths with the CA's name and the authentication.
+    #[must_use]
+    pub fn enrollment(&self, authentication: &str) -> String {
+        format!("{}_CES_{authentication}", self.ca_name.replace(' ', "%20"))
     }
 
     /// Runs an administrator's subcommand and returns what it printed; `arguments` begin with the group, such as

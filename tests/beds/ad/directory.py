@@ -16,6 +16,7 @@
     template NAME LIKE ENTRY…     copy a template of CORP-CA; ENTRY in SDDL, {Group} stands for its SID, ENROLL and AUTOENROLL for the rights
     templates PREFIX LIKE ENTRIES…   one copy for each argument: PREFIX0 with all the entries of the first, and so on
     publish NAME CA               list a template in an enrollment service
+    authority NAME HOST CA.pem TEMPLATE…   make an enrollment service that lists these templates
     descriptor DN [SDDL]          print or replace the descriptor
     judge TEMPLATE,… USER…        what the directory itself says of the right to enroll: lines `TEMPLATE USER yes` or `… no`
 
@@ -23,6 +24,7 @@
 descriptor, in which the right to enroll has changed places with the right to reset a password, and resets it as USER.
 """
 import base64
+import ssl
 import sys
 import uuid
 
@@ -144,6 +146,15 @@ class Directory:
             name = entry[entry.index("{") + 1:entry.index("}")]
             entry = entry.replace("{" + name + "}", self.sid(name))
         return entry
+
+    def authority(self, name, host, certificate, *names):
+        with open(certificate) as file:
+            der = ssl.PEM_cert_to_DER_cert(file.read())
+        dn = f"CN={name},CN=Enrollment Services,{self.services}"
+        self.db.add({"dn": dn, "objectClass": "pKIEnrollmentService", "displayName": name, "dNSHostName": host, "cACertificate": der,
+                     "cACertificateDN": f"CN={name}", "flags": "10", "certificateTemplates": list(names),
+                     "nTSecurityDescriptor": templates.descriptor(self.domain_sid, templates.allow("AU"))})
+        return dn
 
     def publish(self, name, ca):
         self.add(f"CN={ca},CN=Enrollment Services,{self.services}", "certificateTemplates", name)

@@ -61,6 +61,7 @@ pub(super) fn event(record: &RequestRecord, action: Action, outcome: AuditOutcom
 
 pub(crate) fn insert_pending(
     record: RequestRecord,
+    revision: String,
     window: i64,
     most: u32,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
@@ -75,6 +76,7 @@ pub(crate) fn insert_pending(
         }
         let key = recent::enter(tx, key, &record, window)?;
         insert(tx, &record, Disposition::Pending, key, None)?;
+        asks_for(tx, record.id, &revision)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
     }
 }
@@ -180,18 +182,41 @@ pub(crate) fn decide(
     Ok(approved_for)
 }
 
-/// The revision of the request's template now.
+/// The revision of the request's template now; of one that is not in this database, the one that was last seen.
 fn revision_now(tx: &Tx<'_>, id: RequestId) -> Result<Option<String>, StoreError> {
-    let name: Option<String> = tx
+    let (name, asked): (Option<String>, Option<String>) = tx
         .conn
-        .prepare_cached("SELECT template FROM requests WHERE id = ?1")?
-        .query_row([convert::id(id)], |row| row.get(0))?;
-    let Some(name) = name else { return Ok(None) };
-    Ok(templates::get(tx.conn, &name)?.map(|stored| stored.template.revision()))
+        .prepare_cached("SELECT template, asked_for FROM requests WHERE id = ?1")?
+        .query_row([convert::id(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let own = match name {
+        Some(name) => templates::get(tx.conn, &name)?.map(|stored| stored.template.revision()),
+        None => None,
+    };
+    // Another template can have the same name.
+    let oid = |revision: &String| revision.split(' ').next().map(str::to_owned);
+    Ok(match (own, asked) {
+        (Some(own), Some(asked)) if oid(&own) != oid(&asked) => Some(asked),
+        (Some(own), _) => Some(own),
+        (None, asked) => asked,
+    })
 }
 
-pub(crate) fn reopen(tx: &Tx<'_>, id: RequestId, why: &str, at: UnixTime) -> Result<(), StoreError> {
+fn asks_for(tx: &Tx<'_>, id: RequestId, revision: &str) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("UPDATE requests SET asked_for = ?2 WHERE id = ?1")?
+        .execute(params![convert::id(id), revision])?;
+    Ok(())
+}
+
+pub(crate) fn reopen(
+    tx: &Tx<'_>,
+    id: RequestId,
+    why: &str,
+    revision: &str,
+    at: UnixTime,
+) -> Result<(), StoreError> {
     need(tx, id, Disposition::Approved)?;
+    asks_for(tx, id, revision)?;
     tx.conn
         .prepare_cached(
             "UPDATE requests SET disposition = 'pending', officer = NULL, decided = NULL, comment = NULL,

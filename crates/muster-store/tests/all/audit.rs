@@ -20,7 +20,7 @@ async fn every_change_leaves_one_record() {
     let issued = enroll(&store, "alice").await;
     store.revoke(issued.serial, Reason::Superseded, officer(), NOW).await.unwrap();
     let pending = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(pending, "alice")).await.unwrap();
+    store.record_pending(record(pending, "alice"), String::new()).await.unwrap();
     store.deny(pending, "root".to_owned(), "no".to_owned(), NOW).await.unwrap();
     let denied = store.reserve_request_id().await.unwrap();
     store.record_denied(record(denied, "alice"), "KEY_BLOCKED", String::new()).await.unwrap();

@@ -31,7 +31,7 @@ async fn workload(store: &Store, notes: &mut File) -> Result<(), StoreError> {
         let id = store.reserve_request_id().await?;
         let mut intent = intent(id, "alice");
         if n == 2 {
-            store.record_pending(record(id, "alice")).await?;
+            store.record_pending(record(id, "alice"), String::new()).await?;
             store.approve(id, "root".to_owned(), NOW).await?;
             intent.opening = muster_core::issuance::Opening::Approved(id);
         }

@@ -194,5 +194,5 @@ async fn refused_write_answers_through_the_ledger_in_words() {
     let id = muster_core::RequestId::new(1).unwrap();
     let refused = store.record_intent(intent(id, "alice")).await.unwrap_err().to_string();
     assert!(refused.starts_with("the store cannot be written: the disk"), "{refused}");
-    assert_eq!(store.record_pending(record(id, "alice")).await, Err(StoreError::Full));
+    assert_eq!(store.record_pending(record(id, "alice"), String::new()).await, Err(StoreError::Full));
 }

@@ -114,7 +114,7 @@ async fn own_intent_is_given_up_when_it_is_old() {
     // What came to nothing may be tried again.
     let again = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id: again, ..record(id, "alice") };
-    store.record_pending(again).await.unwrap();
+    store.record_pending(again, String::new()).await.unwrap();
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn pending_request_is_approved_then_issued() {
     let place = Place::new();
     let store = place.open();
     let id = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(id, "alice")).await.unwrap();
+    store.record_pending(record(id, "alice"), String::new()).await.unwrap();
     let early = store.try_record_intent(continued(id)).await;
     let (present, needed) = (Disposition::Pending, Disposition::Approved);
     assert_eq!(early, Err(StoreError::WrongState { id, present, needed }));
@@ -136,7 +136,7 @@ async fn denied_request_keeps_who_and_why() {
     let place = Place::new();
     let store = place.open();
     let id = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(id, "alice")).await.unwrap();
+    store.record_pending(record(id, "alice"), String::new()).await.unwrap();
     store.deny(id, "root".to_owned(), "ask your manager".to_owned(), NOW).await.unwrap();
     let summary = store.request(id).await.unwrap().unwrap().summary;
     assert_eq!(summary.disposition, Disposition::Denied);
@@ -159,7 +159,7 @@ async fn approved_request_can_still_be_denied_by_policy() {
     let place = Place::new();
     let store = place.open();
     let id = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(id, "alice")).await.unwrap();
+    store.record_pending(record(id, "alice"), String::new()).await.unwrap();
     let deny = |at| store.deny_approved(id, "CA_EXPIRY", "Too late.".to_owned(), caller("alice"), at);
     assert!(matches!(deny(NOW).await, Err(StoreError::WrongState { .. })));
     store.approve(id, "root".to_owned(), NOW).await.unwrap();
@@ -186,7 +186,7 @@ async fn listing_is_filtered_and_newest_first() {
         let account = if n % 2 == 0 { "alice" } else { "bob" };
         enroll(&store, account).await;
         let id = store.reserve_request_id().await.unwrap();
-        store.record_pending(record(id, account)).await.unwrap();
+        store.record_pending(record(id, account), String::new()).await.unwrap();
         pending.insert(0, id);
     }
     let ids = |filter| async {
@@ -235,12 +235,12 @@ async fn request_that_came_to_nothing_may_be_sent_again() {
     let place = Place::new();
     let store = place.open();
     let first = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(first, "alice")).await.unwrap();
+    store.record_pending(record(first, "alice"), String::new()).await.unwrap();
     store.deny(first, "root".to_owned(), "not today".to_owned(), NOW).await.unwrap();
     let second = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id: second, ..record(first, "alice") };
     assert_eq!(store.find_recent(&name("alice"), Some("User"), &again.raw, NOW).await, Ok(None));
-    store.record_pending(again).await.unwrap();
+    store.record_pending(again, String::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn duplicates_are_accepted_where_the_window_is_zero() {
     let first = enroll(&store, "alice").await;
     let id = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id, ..record(first.id, "alice") };
-    store.record_pending(again).await.unwrap();
+    store.record_pending(again, String::new()).await.unwrap();
     assert_eq!(
         store.find_recent(&name("alice"), Some("User"), &record(first.id, "alice").raw, NOW).await,
         Ok(None)
@@ -275,7 +275,7 @@ async fn recent_requests_are_known_after_a_restart() {
     assert_eq!(find(revoked.id, "bob").await, None);
     let id = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id, ..record(issued.id, "alice") };
-    assert_eq!(store.record_pending(again).await, Err(StoreError::Duplicate(issued.id)));
+    assert_eq!(store.record_pending(again, String::new()).await, Err(StoreError::Duplicate(issued.id)));
 }
 
 /// Two stores on one database stand for two processes: they share nothing but the file.
@@ -285,11 +285,15 @@ async fn requests_of_another_process_are_recognized() {
     let (here, there) = (place.open(), place.open());
     enroll(&here, "carol").await;
     let (issued, denied) = (enroll(&there, "alice").await.id, there.reserve_request_id().await.unwrap());
-    there.record_pending(record(denied, "bob")).await.unwrap();
+    there.record_pending(record(denied, "bob"), String::new()).await.unwrap();
 
     let again = async |first, account| {
         let id = here.reserve_request_id().await.unwrap();
-        here.record_pending(muster_core::issuance::RequestRecord { id, ..record(first, account) }).await
+        here.record_pending(
+            muster_core::issuance::RequestRecord { id, ..record(first, account) },
+            String::new(),
+        )
+        .await
     };
     let anywhere = async |first, account: &str| {
         let raw = record(first, account).raw;
@@ -319,16 +323,16 @@ async fn request_of_a_write_that_failed_may_be_sent_again() {
     let store = place.open_with(Options { faults: Some(faults), ..Options::default() }).unwrap();
     let id = store.reserve_request_id().await.unwrap();
     fail.store(true, Ordering::SeqCst);
-    assert_eq!(store.record_pending(record(id, "alice")).await, Err(StoreError::Full));
+    assert_eq!(store.record_pending(record(id, "alice"), String::new()).await, Err(StoreError::Full));
     let found = store.find_recent(&name("alice"), Some("User"), &record(id, "alice").raw, NOW).await;
     assert_eq!(found, Ok(None));
-    store.record_pending(record(id, "alice")).await.unwrap();
+    store.record_pending(record(id, "alice"), String::new()).await.unwrap();
     // What cannot be told (a fault after the commit) counts as written.
     let id = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(id, "bob")).await.unwrap();
+    store.record_pending(record(id, "bob"), String::new()).await.unwrap();
     let again = store.reserve_request_id().await.unwrap();
     let again = muster_core::issuance::RequestRecord { id: again, ..record(id, "bob") };
-    assert_eq!(store.record_pending(again).await, Err(StoreError::Duplicate(id)));
+    assert_eq!(store.record_pending(again, String::new()).await, Err(StoreError::Duplicate(id)));
 }
 
 #[tokio::test]
@@ -361,11 +365,11 @@ async fn requests_that_wait_are_bounded_by_account() {
     let mut ids = Vec::new();
     for account in ["alice", "alice", "bob"] {
         let id = store.reserve_request_id().await.unwrap();
-        store.record_pending(record(id, account)).await.unwrap();
+        store.record_pending(record(id, account), String::new()).await.unwrap();
         ids.push(id);
     }
     let id = store.reserve_request_id().await.unwrap();
-    let third = async || store.record_pending(record(id, "alice")).await;
+    let third = async || store.record_pending(record(id, "alice"), String::new()).await;
     assert_eq!(third().await, Err(StoreError::TooManyPending(2)));
     assert_eq!(store.request(id).await.unwrap(), None);
     // What is decided waits no more.
@@ -386,7 +390,7 @@ async fn approval_names_the_revision_of_the_template() {
     };
     let first = put(300).await;
     let id = store.reserve_request_id().await.unwrap();
-    store.record_pending(record(id, "alice")).await.unwrap();
+    store.record_pending(record(id, "alice"), first.revision()).await.unwrap();
     let approved = store.approve(id, "root".to_owned(), NOW).await.unwrap();
     assert_eq!(approved, Some(first.revision()));
     let decision = async || store.request(id).await.unwrap().unwrap().summary.decision;
@@ -394,12 +398,12 @@ async fn approval_names_the_revision_of_the_template() {
 
     let second = put(301).await;
     assert_ne!(first.revision(), second.revision());
-    store.reopen(id, "look again".to_owned(), NOW.plus(1)).await.unwrap();
+    store.reopen(id, "look again".to_owned(), second.revision(), NOW.plus(1)).await.unwrap();
     let summary = store.request(id).await.unwrap().unwrap().summary;
     assert_eq!((summary.disposition, summary.decision), (Disposition::Pending, None));
     assert_eq!(summary.message.as_deref(), Some("look again"));
     let (present, needed) = (Disposition::Pending, Disposition::Approved);
-    let again = store.reopen(id, String::new(), NOW).await;
+    let again = store.reopen(id, String::new(), String::new(), NOW).await;
     assert_eq!(again, Err(StoreError::WrongState { id, present, needed }));
 
     let approved = store.approve(id, "root".to_owned(), NOW).await.unwrap();
