@@ -4,6 +4,9 @@
 //! [`Acceptor`] is the server's side, [`Initiator`] the client's, [`Acceptor::verify_password`] checks passwords with
 //! a KDC, [`Pac`] is what a directory says about a caller.
 //!
+//! MIT Kerberos 1.19 or later is needed: an older library does not tell whether a token was bound to the channel, and
+//! then every token is refused with [`Refused::NoChannelBinding`].
+//!
 //! All calls block: on files, and some of them on the network. Async callers use `spawn_blocking`.
 //! Nothing here sets an environment variable; where KDCs are and what is permitted is the system's matter
 //! (`/etc/krb5.conf`, `KRB5_CONFIG`).

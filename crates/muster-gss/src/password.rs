@@ -172,7 +172,7 @@ impl Account {
             Self::Enterprise { upn, realm } => {
                 let (user, suffix) = upn.split_once('@')?;
                 (plain(user) && plain(suffix) && plain(realm))
-                    .then(|| (format!("{user}\\@{suffix}@{realm}"), NameForm::Enterprise, realm.as_str()))
+                    .then(|| (format!("{user}@{suffix}@{realm}"), NameForm::Enterprise, realm.as_str()))
             }
         }
     }
