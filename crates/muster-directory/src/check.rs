@@ -276,7 +276,9 @@ fn advice(error: &LdapError, settings: &LdapSettings) -> String {
     }
 }
 
-const fn kerberos_advice(error: &InitiateError) -> &'static str {
+/// What to do when no ticket can be had.
+#[must_use]
+pub const fn kerberos_advice(error: &InitiateError) -> &'static str {
     match error {
         InitiateError::NoCredential(_) => {
             "see whether the keytab has a key of the account that is configured"

@@ -53,7 +53,7 @@ impl Forest {
     fn new(settings: &Settings, domain: &Domain) -> Self {
         let name = &domain.settings.domain;
         let members = settings.directories.iter().filter(|other| other.forest == *name);
-        let file = settings.data_dir.join(format!("templates-{name}.json"));
+        let file = kept_file(settings, name);
         let templates = load(&file);
         Self {
             directory: Arc::clone(&domain.directory),
@@ -86,6 +86,16 @@ impl Forest {
         let access = live.snapshot.authority(&self.ca_name).map(|authority| authority.access.clone());
         Arc::new(Offer { templates, access })
     }
+}
+
+/// The contents of a forest's templates that this installation used last, for the administrator's commands.
+#[must_use]
+pub fn templates_in_force(settings: &Settings, domain: &str) -> Vec<DirectoryTemplate> {
+    load(&kept_file(settings, domain))
+}
+
+fn kept_file(settings: &Settings, domain: &str) -> PathBuf {
+    settings.data_dir.join(format!("templates-{domain}.json"))
 }
 
 impl InForce {

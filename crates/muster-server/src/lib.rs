@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 mod deadline;
 mod decode;
+pub mod directory_entry;
 mod doors;
 pub mod enroll;
 pub mod fault;
@@ -67,4 +68,5 @@ pub async fn publish_now(
 pub use auth::{KerberosError, hash_password};
 pub use clock::SystemClock;
 pub use config::Settings;
+pub use forest::templates_in_force;
 pub use service::Node;

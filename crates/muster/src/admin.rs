@@ -1,7 +1,8 @@
-//! Administration: accounts, templates, requests, certificates, audit. Works on the store of an installation, whether
+//! Administration: accounts, templates, requests, certificates, audit, directories. Works on the store of an installation, whether
 //! its service runs or not; who may read the installation's files may administer it.
 
 mod account;
+mod ad;
 mod audit;
 mod certificate;
 mod request;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Cert(With<certificate::Certificate>),
     /// The record of every change and every refusal.
     Audit(With<audit::Audit>),
+    /// Active Directory: setting up, checking, publishing, templates.
+    Ad(ad::Ad),
 }
 
 /// A group of subcommands with the configuration that they work on.
@@ -48,6 +51,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
         Command::Request(with) => request::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Cert(with) => certificate::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Audit(with) => audit::run(with.command, &Admin::open(&with.file).await?, output).await,
+        Command::Ad(ad) => ad::run(ad, output).await,
     }
 }
 

@@ -74,7 +74,7 @@ else
 fi
 
 cat >"$bed/hosts" <<END
-127.0.0.1 localhost ces.corp.test ces ces2.corp.test alias.corp.test rc4.corp.test old.corp.test ca1.corp.test pc1.corp.test pc2.corp.test pc3.corp.test
+127.0.0.1 localhost pki.corp.test ces.corp.test ces ces2.corp.test alias.corp.test rc4.corp.test old.corp.test ca1.corp.test pc1.corp.test pc2.corp.test pc3.corp.test
 127.0.0.1 ces.partner.test ppc1.partner.test ces.other.test
 127.0.0.2 dc1.corp.test dc1
 127.0.0.3 pdc1.partner.test pdc1

@@ -1,0 +1,88 @@
+//! This installation's CA as directories shall have it: what `muster ad publish` writes and `muster ad check` compares.
+
+use der::{Decode as _, Encode as _};
+use muster_ca::CERTIFICATE_FILE;
+use muster_core::Method;
+use muster_directory::authority::ServerAuthentication;
+use muster_directory::{CaPublication, EnrollmentServer};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_cert::Certificate;
+
+use crate::config::Settings;
+
+/// The configured CA with its enrollment addresses, offering `templates`.
+///
+/// # Errors
+/// What is wrong with its certificate, or that there is no address to publish.
+pub fn ca_publication(settings: &Settings, templates: Vec<String>) -> Result<CaPublication, String> {
+    let path = settings.ca.directory.join(CERTIFICATE_FILE);
+    let wrong = |problem: String| format!("{}: {problem}", path.display());
+    let der = CertificateDer::from_pem_file(&path).map_err(|e| wrong(e.to_string()))?;
+    let certificate = Certificate::from_der(&der).map_err(|e| wrong(e.to_string()))?;
+    let tbs = certificate.tbs_certificate();
+    let name = settings.ca.name.clone();
+    let self_issued = tbs.issuer().to_der().ok() == tbs.subject().to_der().ok();
+    let servers = servers(settings);
+    let dns_host_name = servers.first().and_then(|server| host(&server.uri)).unwrap_or_default().to_owned();
+    if dns_host_name.is_empty() {
+        return Err("there is no enrollment endpoint that could be published".to_owned());
+    }
+    Ok(CaPublication {
+        display_name: name.clone(),
+        dns_host_name,
+        certificate: der.to_vec(),
+        certificate_dn: tbs.subject().to_string(),
+        templates,
+        servers,
+        roots: if self_issued { vec![(name.clone(), der.to_vec())] } else { Vec::new() },
+        nt_auth: false,
+        name,
+    })
+}
+
+/// The enrollment addresses of this node and those that it advertises for others, the preferred one first.
+fn servers(settings: &Settings) -> Vec<EnrollmentServer> {
+    let own = settings.enrollment_endpoints.iter();
+    let own =
+        own.map(|endpoint| server(&endpoint.uri, endpoint.method, endpoint.priority, endpoint.renewal_only));
+    let others = settings.advertised.iter();
+    let others = others.map(|other| server(&other.uri, other.method, other.priority, other.renewal_only));
+    let mut all: Vec<EnrollmentServer> = own.chain(others).collect();
+    all.sort();
+    all
+}
+
+fn server(uri: &str, method: Method, priority: u32, renewal_only: bool) -> EnrollmentServer {
+    let authentication = match method {
+        Method::Kerberos => ServerAuthentication::Kerberos,
+        Method::UsernamePassword => ServerAuthentication::UsernamePassword,
+        Method::ClientCertificate => ServerAuthentication::Certificate,
+    };
+    EnrollmentServer { priority, authentication, renewal_only, uri: uri.to_owned(), key_based_renewal: false }
+}
+
+/// The host name of an `https` address.
+#[must_use]
+pub fn host(uri: &str) -> Option<&str> {
+    let rest = uri.strip_prefix("https://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        Some(_) | None => authority,
+    };
+    (!host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn host_is_read_from_the_address() {
+        assert_eq!(host("https://pki.corp.example/CA/service.svc/CES"), Some("pki.corp.example"));
+        assert_eq!(host("https://pki.corp.example:8443/x"), Some("pki.corp.example"));
+        assert_eq!(host("http://pki.corp.example/x"), None);
+        assert_eq!(host("https:///x"), None);
+    }
+}
