@@ -158,9 +158,10 @@ pub fn directory_message(input: &[u8]) {
     let Ok(message) = Message::decode(input) else { return };
     match message.response {
         Response::Entry(entry) => {
-            let values = entry.attributes.iter().map(|(name, values)| {
-                name.len() + values.iter().map(Vec::len).sum::<usize>()
-            });
+            let values = entry
+                .attributes
+                .iter()
+                .map(|(name, values)| name.len() + values.iter().map(Vec::len).sum::<usize>());
             assert!(entry.dn.len() + values.sum::<usize>() <= input.len());
         }
         Response::Bind { outcome, .. }
@@ -179,7 +180,7 @@ pub fn dns_answer(input: &[u8]) {
     let Some(id) = input.first_chunk::<2>() else { return };
     let Ok(found) = dns_answers::parse(input, *id) else { return };
     assert!(found.len() * 12 <= input.len());
-    assert!(found.iter().all(|srv| srv.target.len() <= 254 && srv.target.is_ascii()));
+    assert!(found.iter().all(|srv| srv.target.len() <= 253 && srv.target.is_ascii()));
 }
 
 /// The same entry as a template, an enrollment service and an identifier; its name as that of an account.
@@ -194,7 +195,8 @@ pub fn directory_entry(input: &str) {
         if !found.is_usable() {
             continue;
         }
-        let exported = export::export(&found.template, &[]).expect("a template of a directory can be exported");
+        let exported =
+            export::export(&found.template, &[]).expect("a template of a directory can be exported");
         let again = muster_directory::DirectoryTemplate::from_entry(&exported.to_entry("CN=t"));
         assert!(again.is_ok_and(|again| again.template == found.template || !exported.losses.is_empty()));
     }

@@ -51,6 +51,8 @@ const INTERNET: u16 = 1;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// As many as the system's resolver asks.
 const MAX_NAME_SERVERS: usize = 3;
+/// Characters of the longest name, its dots included (RFC 1035 2.3.4).
+const MAX_NAME: usize = 253;
 /// More pointers than any name has.
 const MAX_POINTERS: usize = 16;
 
@@ -179,11 +181,11 @@ impl Cursor<'_> {
                 0 => break,
                 1..=63 => {
                     let label = self.message.get(at + 1..)?.get(..usize::from(length))?;
-                    if !label.is_ascii() || name.len() + label.len() > 254 {
-                        return None;
-                    }
                     if !name.is_empty() {
                         name.push('.');
+                    }
+                    if !label.is_ascii() || name.len() + label.len() > MAX_NAME {
+                        return None;
                     }
                     name.push_str(std::str::from_utf8(label).ok()?);
                     at += 1 + usize::from(length);
@@ -243,6 +245,23 @@ mod tests {
                 let _either = parse(&changed, [7, 7]);
             }
         }
+    }
+
+    /// Found by a fuzz target: the dots were not counted.
+    #[test]
+    fn names_are_no_longer_than_names_can_be() {
+        let with = |last: u8| {
+            let mut message = answer();
+            message.truncate(message.len() - 6);
+            for length in [63, 63, 63, last] {
+                message.push(length);
+                message.extend(std::iter::repeat_n(b'x', usize::from(length)));
+            }
+            message.push(0);
+            parse(&message, [7, 7])
+        };
+        assert_eq!(with(61).unwrap().first().map(|srv| srv.target.len()), Some(253));
+        assert!(with(62).is_err());
     }
 
     #[test]
