@@ -146,13 +146,12 @@ fn ac_1_9_two_policy_services_answer_with_the_same_octets() {
     let tickets = site.ad.kinit("alice");
     drop(ready(&site, site.client(&tickets)));
     // A second node over the same store, certificate and CA.
-    let ports = site.site.port();
+    let (ports, others) = (site.site.port(), muster_testkit::ports::three());
     let second = site.site.installed("second.toml");
     let text = std::fs::read_to_string(site.site.installed("muster.toml")).unwrap();
-    let text = (0..3)
-        .fold(text, |text, n| text.replace(&(ports + n).to_string(), &(ports + 20_000 + n).to_string()));
+    let text = (0..3).fold(text, |text, n| text.replace(&(ports + n).to_string(), &(others + n).to_string()));
     std::fs::write(&second, text).unwrap();
-    let address = ([127, 0, 0, 1], ports + 20_000).into();
+    let address = ([127, 0, 0, 1], others).into();
     let node = muster_testkit::Executable::serve(&second, address);
     let response = |url: &str| {
         let token = site.token(&tickets, &json!({}));
@@ -162,7 +161,7 @@ fn ac_1_9_two_policy_services_answer_with_the_same_octets() {
         after.split_once("</response>").unwrap().0.to_owned()
     };
     let first = response(&site.cep());
-    let other = site.cep().replace(&ports.to_string(), &(ports + 20_000).to_string());
+    let other = site.cep().replace(&ports.to_string(), &others.to_string());
     let second = AdSite::until(|| response(&other), |second| *second == first);
     assert!(first.contains("EnrollersUser"), "{first}");
     assert_eq!(first, second);

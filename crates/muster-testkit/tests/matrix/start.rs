@@ -199,11 +199,21 @@ async fn disk_is_full() {
         refused = enroll().await;
     }
     assert_eq!((refused.status, refused.is_soap()), (503, false), "{}", refused.text());
-    let log = server.log().join("\n");
-    assert!(
-        log.contains("the disk that holds the database is full; free some space, nothing was lost"),
-        "{log}"
-    );
+    // The log comes through a pipe, after the answer.
+    let mut log = Vec::new();
+    let said = |log: &[String]| {
+        log.iter().any(|line| {
+            line.contains("the disk that holds the database is full; free some space, nothing was lost")
+        })
+    };
+    for _ in 0..100 {
+        log.extend(server.log());
+        if said(&log) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(said(&log), "{log:?}");
     disk.free();
     let _ = enroll().await.issued();
 }
