@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -27,6 +27,7 @@ use crate::deadline::WriteDeadline;
 use crate::doors::Doors;
 use crate::fault::HttpError;
 use crate::linger::Lingering;
+use crate::readiness::ReadySocket;
 use crate::tls::{ServerCertificate, Shown};
 
 /// Most octets of the head of a request.
@@ -175,7 +176,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Accepts TLS connections until `stop` turns true, then lets requests in progress finish.
 pub(crate) async fn serve_tls<H: Handler>(
-    socket: TcpListener,
+    mut socket: ReadySocket,
     doors: Doors,
     gate: Gate,
     handler: Arc<H>,

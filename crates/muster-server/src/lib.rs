@@ -20,6 +20,7 @@ mod linger;
 mod own_certificate;
 mod private;
 pub mod publish;
+mod readiness;
 mod record;
 mod refusals;
 pub mod service;

@@ -30,6 +30,7 @@ use crate::forest::Forest;
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::identities::{self, Identities};
 use crate::publish::{PublishError, Publisher};
+use crate::readiness::Readiness;
 use crate::record::Record;
 use crate::refusals::Refusals;
 use crate::tls::{self, ServerCertificate};
@@ -190,6 +191,7 @@ struct State {
     xml_limits: XmlLimits,
     clock: Arc<dyn Clock>,
     refusals: Refusals,
+    readiness: Readiness,
 }
 
 impl Node {
@@ -274,6 +276,7 @@ impl Node {
             xml_limits: XmlLimits::request_with_bytes(settings.limits.body_bytes),
             clock,
             refusals: Refusals::default(),
+            readiness: Readiness::default(),
             settings: Arc::clone(&settings),
         });
         Self::listen(state, certificate_file, key_file).await
@@ -303,6 +306,7 @@ impl Node {
                 });
             }
             let doors = Doors::new(doors, Arc::clone(&closed));
+            let socket = state.readiness.socket(socket, address);
             let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
             tasks.spawn(wire::serve_tls(socket, doors, gate, state, stopping));
         }
@@ -310,7 +314,8 @@ impl Node {
         tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
         tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
         let (fail, failed) = watch::channel(false);
-        tasks.spawn(watch_store(state.enrollment.store.clone(), fail, stop.clone()));
+        let (watching, store, stop_all) = (Arc::clone(&state), state.enrollment.store.clone(), stop.clone());
+        tasks.spawn(async move { watching.readiness.watch(store, fail, stop_all).await });
         Ok(Self { addresses, publication, stop, failed, tasks })
     }
 
@@ -351,24 +356,6 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
     let socket = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = socket.local_addr().map_err(wrong)?;
     Ok((socket, bound))
-}
-
-/// Looks every second whether the store still works; looking costs next to nothing. Without it the doors are closed: a
-/// connection that is refused makes clients and balancers go on to the next node, whatever they think of a 503.
-async fn watch_store(store: Store, failed: watch::Sender<bool>, stop: watch::Sender<bool>) {
-    let mut stopping = stop.subscribe();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = wire::stopped(&mut stopping) => return,
-        }
-        if let Err(error @ StoreError::Stopped) = store.generations().await {
-            tracing::error!(%error, "nothing can be issued any more; no more connections are taken");
-            let _ = stop.send(true);
-            let _ = failed.send(true);
-            return;
-        }
-    }
 }
 
 /// Keeps certificate and revocation list fresh; takes files that were exchanged.
@@ -442,6 +429,7 @@ impl Handler for State {
         let mut relation = Relation::default();
         let answer = self.dispatch(&exchange, &mut record, &mut relation).await;
         if let Err(error) = &answer {
+            self.readiness.note(error);
             self.refusals.record(&self.enrollment.store, &record, error, self.clock.now()).await;
         }
         finish(&record, answer, relation)

@@ -2,14 +2,15 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "most conditions leave most of a message as it is")]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use muster_core::Method;
 use muster_proto::wcce::{RequestedExtension, TemplateId};
 use muster_server::config::{Endpoint, Service};
 use muster_store::AuditFilter;
-use muster_testkit::https::Connection;
+use muster_testkit::https::{Connection, post};
 use muster_testkit::requests::{MESSAGE_ID, Messages};
-use muster_testkit::server::{PASSWORD, path};
+use muster_testkit::server::{Fault, PASSWORD, path};
 use muster_testkit::{Answer, Identity, Key, SignIn, TestServer, log};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,9 +194,32 @@ pub(crate) fn expected(operation: Operation, method: Method, condition: Conditio
     }
 }
 
+/// What ails the store while a message is answered. Between messages it is well, or the doors would be closed.
+pub(crate) enum Illness {
+    /// Nothing, or what the test sees to itself.
+    None,
+    /// Writing fails.
+    Fault(Fault),
+    /// Somebody else holds the lock.
+    Locked(rusqlite::Connection),
+}
+
+impl Illness {
+    fn set(&self, server: &TestServer, ill: bool) {
+        match self {
+            Self::None => {}
+            Self::Fault(fault) => server.fault.set(ill.then(|| fault.clone())),
+            Self::Locked(other) => {
+                other.execute_batch(if ill { "BEGIN IMMEDIATE" } else { "ROLLBACK" }).unwrap()
+            }
+        }
+    }
+}
+
 /// What the cells need to be there before.
 pub(crate) struct World {
     pub(crate) server: TestServer,
+    pub(crate) illness: Illness,
     /// Whether the store is well, so that every refusal has to be in the audit log.
     pub(crate) audited: bool,
     alice: Identity,
@@ -256,6 +280,7 @@ impl World {
         let another_template = [RequestedExtension { oid, critical: false, value: id.to_der() }];
         Self {
             server,
+            illness: Illness::None,
             audited: true,
             alice,
             bob,
@@ -330,6 +355,38 @@ impl World {
         }
     }
 
+    /// A connection, once the doors are open again after the last cell.
+    async fn connect(&self, endpoint: &Endpoint, identity: Option<&Identity>) -> Connection {
+        if matches!(self.illness, Illness::None) {
+            return self.server.connect(endpoint, identity).await;
+        }
+        let address = self.server.address(&endpoint.listener);
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Ok(socket) = tokio::net::TcpStream::connect(address).await
+                && let Ok(connection) = self.server.https.shake_hands(socket, identity).await
+            {
+                return connection;
+            }
+            assert!(Instant::now() < end, "the doors stay closed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A dead store closes the doors and idle connections at once, so the message has to be on its way before.
+    async fn while_the_store_dies(&self, connection: &mut Connection, message: &[u8]) -> Answer {
+        let (first, rest) = message.split_at(message.len() - 100);
+        connection.send(first).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.server.fault.set(Some(Fault::Panic));
+        let endpoint = self.server.endpoint(Service::Enrollment, Method::UsernamePassword);
+        let messages = self.server.messages(endpoint, SignIn::Password("alice", PASSWORD));
+        let last = self.server.post(endpoint, None, &messages.issue(&Key::generate().request("User"))).await;
+        assert_eq!(last.status, 503);
+        connection.send(rest).await;
+        connection.answer().await.expect("an answer to what was on its way")
+    }
+
     /// Sends the message of one cell, and checks what comes back. Returns a refusal as it is to be compared.
     pub(crate) async fn check(
         &self,
@@ -360,8 +417,15 @@ impl World {
             (Method::ClientCertificate, _) => Some(self.alice.clone()),
         };
         let message = self.message(operation, condition, &self.server.messages(endpoint, sign_in));
-        let mut connection: Connection = self.server.connect(endpoint, identity.as_ref()).await;
-        let answer = connection.post(&path(endpoint), &message).await;
+        let mut connection = self.connect(endpoint, identity.as_ref()).await;
+        let answer = if condition == Condition::StoreDown {
+            self.while_the_store_dies(&mut connection, &post(&path(endpoint), "", message.as_bytes())).await
+        } else {
+            self.illness.set(&self.server, true);
+            let answer = connection.post(&path(endpoint), &message).await;
+            self.illness.set(&self.server, false);
+            answer
+        };
         let cell = format!("{operation:?} × {method:?} × {condition:?}");
         assert_ne!(answer.status, 401, "{cell}");
         assert_eq!(answer.header("www-authenticate"), None, "{cell}");

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use muster_core::{Clock, UnixTime};
 use muster_server::SystemClock;
@@ -183,22 +184,25 @@ async fn disk_is_full() {
 
     let server = site.serve();
     let endpoint = site.endpoint(muster_server::config::Service::Enrollment);
-    let enroll = async || {
+    let issue = || {
         let messages = Messages::new(&endpoint.uri, SignIn::Password("alice", PASSWORD), SystemClock.now());
-        let mut connection = site.https.connect(site.address(), None).await;
-        connection.post(&path(endpoint), &messages.issue(&Key::generate().request("User"))).await
+        messages.issue(&Key::generate().request("User"))
     };
-    let _ = enroll().await.issued();
+    let mut connection = site.https.connect(site.address(), None).await;
+    let _ = connection.post(&path(endpoint), &issue()).await.issued();
     disk.fill();
-    let mut refused = enroll().await;
-    // The log of the database has some room of its own.
+    let connects = async || tokio::net::TcpStream::connect(site.address()).await.is_ok();
+    // The log of the database has some room of its own, for a few requests and for the write that proves health.
+    let mut refused = connection.post(&path(endpoint), &issue()).await;
     for _ in 0..500 {
-        if refused.status == 503 {
+        if refused.status == 503 && !connects().await {
             break;
         }
-        refused = enroll().await;
+        refused = connection.post(&path(endpoint), &issue()).await;
     }
     assert_eq!((refused.status, refused.is_soap()), (503, false), "{}", refused.text());
+    // A node that cannot issue is not there, for clients that would take a 503 for the last word.
+    assert!(!connects().await, "connections are still taken");
     // The log comes through a pipe, after the answer.
     let mut log = Vec::new();
     let said = |log: &[String]| {
@@ -211,9 +215,16 @@ async fn disk_is_full() {
         if said(&log) {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(said(&log), "{log:?}");
+
     disk.free();
-    let _ = enroll().await.issued();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !connects().await {
+        assert!(Instant::now() < end, "no connections are taken though there is room");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut connection = site.https.connect(site.address(), None).await;
+    let _ = connection.post(&path(endpoint), &issue()).await.issued();
 }
