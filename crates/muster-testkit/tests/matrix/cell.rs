@@ -384,7 +384,7 @@ impl World {
         let last = self.server.post(endpoint, None, &messages.issue(&Key::generate().request("User"))).await;
         assert_eq!(last.status, 503);
         connection.send(rest).await;
-        connection.answer().await.expect("an answer to what was on its way")
+        connection.answer().await.unwrap()
     }
 
     /// Sends the message of one cell, and checks what comes back. Returns a refusal as it is to be compared.

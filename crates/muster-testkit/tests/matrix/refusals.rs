@@ -35,8 +35,9 @@ impl Goldens {
             for method in METHODS {
                 if let Some((kind, answer)) = world.check(operation, method, Condition::StoreDown).await {
                     self.0.entry(kind).or_insert(answer);
+                    // The server notices that it has to be started again.
                     let failed = tokio::time::timeout(Duration::from_secs(10), world.server.failed());
-                    failed.await.expect("the server notices that it has to be started again");
+                    failed.await.unwrap();
                     world.server.stop().await;
                     world.server.fault.set(None);
                     world.server.start_again().await.unwrap();
