@@ -3,17 +3,18 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use muster_ca::SigningAlgorithm;
 use muster_core::audit::Actor;
-use muster_core::{Clock, Method, Template, defaults};
+use muster_core::{Clock, Method, Principal, Template, defaults};
 use muster_server::clock::SystemClock;
-use muster_server::config::Settings;
+use muster_server::config::{Endpoint, Settings};
 use muster_server::setup::{self, Plan};
 use muster_store::{Options, Store};
 
-use crate::message::Service;
+use crate::message::{Login, Service};
 
 /// The template that the requests name.
 pub(crate) const TEMPLATE: &str = "User";
@@ -54,20 +55,45 @@ impl Installation {
         setup::first_account(&store, &ACCOUNT.parse()?, &password_file, &SystemClock).await?;
         let settings = Settings::load(&config)?;
         let password = fs::read_to_string(password_file)?.trim_end().to_owned();
-        let service =
-            |url: &str| Service { url: url.to_owned(), user: ACCOUNT.to_owned(), password: password.clone() };
-        let by_password =
-            |e: &&std::sync::Arc<muster_server::config::Endpoint>| e.method == Method::UsernamePassword;
-        let policy = settings.policy_endpoints.iter().find(by_password).context("no policy service")?;
-        let enrollment =
-            settings.enrollment_endpoints.iter().find(by_password).context("no enrollment service")?;
-        Ok(Self {
-            policy: service(&policy.uri),
-            enrollment: service(&enrollment.uri),
-            config,
-            directory: directory.to_owned(),
-            address,
-        })
+        let (policy, enrollment) = services(
+            &settings,
+            Method::UsernamePassword,
+            Login::Password { user: ACCOUNT.to_owned(), password },
+        )?;
+        Ok(Self { policy, enrollment, config, directory: directory.to_owned(), address })
+    }
+
+    /// Accepts tickets of a realm for this service, and more lines for the configuration.
+    pub(crate) fn accept_tickets(&self, realm: &str, keytab: &Path, service: &str, more: &str) -> Result<()> {
+        let mut text = fs::read_to_string(&self.config)?;
+        let kerberos = format!("\n[kerberos.{realm:?}]\nkeytab = {keytab:?}\nservices = [{service:?}]\n");
+        text.push_str(&kerberos);
+        for kind in ["policy", "enrollment"] {
+            let endpoint = "authentication = \"kerberos\"\nlistener = \"password\"\n";
+            text.push_str(&format!("\n[[{kind}_endpoint]]\n{endpoint}"));
+        }
+        text.push_str(more);
+        Ok(fs::write(&self.config, text)?)
+    }
+
+    /// Policy and enrollment service with another authentication.
+    pub(crate) fn services(&self, method: Method, login: Login) -> Result<(Service, Service)> {
+        services(&Settings::load(&self.config)?, method, login)
+    }
+
+    /// Where client certificates are asked for.
+    pub(crate) fn certificate_address(&self) -> Result<SocketAddr> {
+        let port = self.address.port().checked_add(1).context("no port")?;
+        Ok(SocketAddr::new(self.address.ip(), port))
+    }
+
+    /// Adds an account like the first, which has no password.
+    pub(crate) async fn add_account(&self, name: &str) -> Result<()> {
+        let store = open(&self.directory)?;
+        let first = store.account(&ACCOUNT.parse()?).await?.context("no first account")?;
+        let principal = Principal { name: name.parse()?, ..first.principal };
+        store.put_account(principal, Actor::Officer("bench".to_owned()), SystemClock.now()).await?;
+        Ok(())
     }
 
     /// Replaces the templates by so many copies of one that the account may use.
@@ -105,6 +131,15 @@ impl Installation {
         let tls = self.directory.join("tls");
         (tls.join("server.pem"), tls.join("server.key.pem"))
     }
+}
+
+fn services(settings: &Settings, method: Method, login: Login) -> Result<(Service, Service)> {
+    let find = |endpoints: &[Arc<Endpoint>]| {
+        let found = endpoints.iter().find(|endpoint| endpoint.method == method);
+        let url = found.context("no such service")?.uri.clone();
+        anyhow::Ok(Service { url, login: login.clone() })
+    };
+    Ok((find(&settings.policy_endpoints)?, find(&settings.enrollment_endpoints)?))
 }
 
 fn open(directory: &Path) -> Result<Store> {

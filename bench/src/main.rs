@@ -7,6 +7,7 @@
 
 mod floor;
 mod installation;
+mod kerberos;
 mod load;
 mod measure;
 mod message;
@@ -17,12 +18,15 @@ mod scenario;
 mod suite;
 mod table;
 mod wire;
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+
+use crate::world::World;
 
 /// Measures `muster serve`; run it by `cargo xtask bench`.
 #[derive(Debug, Parser)]
@@ -42,12 +46,15 @@ pub(crate) struct Arguments {
     /// Print as docs/benchmarks.md has it.
     #[arg(long)]
     markdown: bool,
-    /// Only these parts: p256, rsa2048, stored, policies, cfssl.
+    /// Only these parts: p256, rsa2048, stored, policies, cfssl, kerberos.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Of the enrollments only the loads whose name contains this text.
     #[arg(long, default_value = "")]
     load: String,
+    /// The world that this process was started in, for the part that needs one.
+    #[arg(long, hide = true)]
+    inside: Option<World>,
 }
 
 impl Arguments {
@@ -62,6 +69,11 @@ impl Arguments {
 
     fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == part)
+    }
+
+    /// Whether there is something to measure in this process.
+    fn measures_here(&self) -> bool {
+        self.inside.is_some() || self.only.is_empty() || self.only.iter().any(|name| name != world::PART)
     }
 }
 
@@ -78,9 +90,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.folder)?;
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&arguments.folder)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let results = runtime.block_on(suite::run(arguments, folder.path()))?;
-    print!("{}", results.text(arguments));
+    if arguments.measures_here() {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&arguments.folder)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let results = runtime.block_on(suite::run(arguments, folder.path()))?;
+        print!("{}", results.text(arguments));
+    }
+    if arguments.inside.is_none() && arguments.wants(world::PART) {
+        world::run_inside_each(arguments)?;
+    }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use der::{Decode, Encode};
 use muster_client::key::{KeyType, PrivateKey};
 use muster_client::{Random, SystemRandom};
@@ -15,32 +17,46 @@ use muster_proto::wstep::{
 use muster_proto::xcep::{Client, GetPolicies, GetPoliciesResponse};
 use x509_cert::Certificate;
 
+use crate::kerberos::Tickets;
 use crate::wire;
 
 const SOAP: &str = "application/soap+xml; charset=utf-8";
 
-/// A service with a user name and password.
-#[derive(Clone, Debug)]
+/// How a message says whose it is.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// By a name and a password inside of it.
+    Password {
+        /// Account.
+        user: String,
+        /// Its password.
+        password: String,
+    },
+    /// Not at all: by the certificate of the connection.
+    Certificate,
+    /// By a ticket in its head, each with an authenticator of its own.
+    Ticket(Tickets),
+}
+
+/// A service, and who asks it.
+#[derive(Clone)]
 pub(crate) struct Service {
     /// Whole URL.
     pub(crate) url: String,
-    /// Account.
-    pub(crate) user: String,
-    /// Its password.
-    pub(crate) password: String,
+    /// Who asks.
+    pub(crate) login: Login,
 }
 
 impl Service {
     fn header(&self, random: &SystemRandom) -> RequestHeader {
-        let password = Password::new(self.password.clone());
-        RequestHeader {
-            message_id: random.message_id(),
-            to: self.url.clone(),
-            credentials: Some(Credentials {
-                token: UsernameToken { username: self.user.clone(), password },
+        let credentials = match &self.login {
+            Login::Password { user, password } => Some(Credentials {
+                token: UsernameToken { username: user.clone(), password: Password::new(password.clone()) },
                 timestamp: Timestamp { created: None, expires: None },
             }),
-        }
+            Login::Certificate | Login::Ticket(_) => None,
+        };
+        RequestHeader { message_id: random.message_id(), to: self.url.clone(), credentials }
     }
 
     fn path(&self) -> &str {
@@ -48,17 +64,21 @@ impl Service {
         after.find('/').and_then(|at| after.get(at..)).unwrap_or("/")
     }
 
-    fn post(&self, body: &str) -> Vec<u8> {
-        wire::request("POST", self.path(), SOAP, body)
+    fn post(&self, body: &str) -> Result<Vec<u8>> {
+        let ticket = match &self.login {
+            Login::Password { .. } | Login::Certificate => None,
+            Login::Ticket(tickets) => Some(format!("Negotiate {}", STANDARD.encode(tickets.token()?))),
+        };
+        Ok(wire::request("POST", self.path(), SOAP, ticket.as_deref(), body))
     }
 
     /// A request that is no message; the service answers that it is there.
     pub(crate) fn probe(&self) -> Vec<u8> {
-        wire::request("GET", self.path(), "text/plain", "")
+        wire::request("GET", self.path(), "text/plain", None, "")
     }
 
     /// A GetPolicies message.
-    pub(crate) fn get_policies(&self) -> Vec<u8> {
+    pub(crate) fn get_policies(&self) -> Result<Vec<u8>> {
         let client = Client { last_update: None, preferred_language: None };
         let message = GetPolicies { client, request_filter: None };
         self.post(&message.to_envelope(&self.header(&SystemRandom::new())))
@@ -73,7 +93,17 @@ pub(crate) struct Requester {
 
 impl Requester {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { key: PrivateKey::generate(KeyType::P256)?, random: SystemRandom::new() })
+        Self::of(KeyType::P256)
+    }
+
+    /// With another kind of key. A signature of RSA holds nothing random; but for the key, requests are the same.
+    pub(crate) fn of(kind: KeyType) -> Result<Self> {
+        Ok(Self { key: PrivateKey::generate(kind)?, random: SystemRandom::new() })
+    }
+
+    /// The key, to show a certificate with.
+    pub(crate) const fn key(&self) -> &PrivateKey {
+        &self.key
     }
 
     /// SubjectPublicKeyInfo, DER.
@@ -101,7 +131,7 @@ impl Requester {
                 operation: Operation::Issue { token, request_id: None },
                 additional_context: Vec::new(),
             };
-            Ok(service.post(&request.to_envelope(&service.header(&self.random))))
+            service.post(&request.to_envelope(&service.header(&self.random)))
         };
         (0..count).map(|_| message()).collect()
     }

@@ -72,7 +72,7 @@ pub(crate) fn requests(requester: &Requester, template: &str, count: usize) -> R
         let pkcs10 = requester.pkcs10(template)?;
         let text = pem::encode_string("CERTIFICATE REQUEST", pem::LineEnding::LF, &pkcs10)?;
         let body = json!({"certificate_request": text, "hosts": ["bench.example"]}).to_string();
-        Ok(wire::request("POST", PATH, "application/json", &body))
+        Ok(wire::request("POST", PATH, "application/json", None, &body))
     };
     (0..count).map(|_| request()).collect()
 }

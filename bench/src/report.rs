@@ -26,17 +26,15 @@ pub(crate) struct Stored {
 }
 
 /// The neighbour's part.
+#[derive(Default)]
 pub(crate) enum Neighbour {
+    /// It was not wanted.
+    #[default]
+    NotAsked,
     /// Why it was not run.
     NotRun(String),
     /// What came of it.
     Run(Vec<Medians>),
-}
-
-impl Default for Neighbour {
-    fn default() -> Self {
-        Self::NotRun("not asked for".to_owned())
-    }
 }
 
 /// Everything that was measured.
@@ -45,6 +43,10 @@ pub(crate) struct Results {
     pub(crate) authorities: Vec<Authority>,
     pub(crate) stored: Vec<Stored>,
     pub(crate) policies: Vec<Medians>,
+    /// Loads, single values and targets of tickets.
+    pub(crate) tickets: Vec<Medians>,
+    pub(crate) singles: Vec<(String, String)>,
+    pub(crate) verdicts: Vec<Verdict>,
     pub(crate) neighbour: Neighbour,
     /// MiB under load, after the first password was verified.
     pub(crate) peak_memory: Option<f64>,
@@ -58,11 +60,12 @@ pub(crate) struct Results {
 }
 
 /// What is compared with a target, and the target.
-struct Verdict {
-    what: String,
-    target: String,
-    value: String,
-    met: bool,
+#[derive(Clone)]
+pub(crate) struct Verdict {
+    pub(crate) what: String,
+    pub(crate) target: String,
+    pub(crate) value: String,
+    pub(crate) met: bool,
 }
 
 impl Results {
@@ -125,8 +128,8 @@ impl Results {
         for stored in &self.stored {
             row(&stored.medians, floor);
         }
-        for policy in &self.policies {
-            row(policy, None);
+        for medians in self.policies.iter().chain(&self.tickets) {
+            row(medians, None);
         }
         if let Neighbour::Run(scenarios) = &self.neighbour {
             for scenario in scenarios {
@@ -147,6 +150,9 @@ impl Results {
             row(&what, format!("{:.1} µs", floor.response));
         }
         row("verify a password (Argon2id, 19 MiB, two passes)", format!("{:.0} ms", self.password_ms));
+        for (what, value) in &self.singles {
+            row(what, value.clone());
+        }
         if let Some(peak) = self.peak_memory {
             let stored = self.stored.last().map_or(0, |stored| stored.size);
             row(&format!("peak memory, 64 clients, {stored} certificates stored"), format!("{peak:.1} MiB"));
@@ -166,7 +172,7 @@ impl Results {
     }
 
     fn verdicts(&self) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
+        let mut verdicts = self.verdicts.clone();
         let mut judge = |what: &str, target: String, value: String, met: bool| {
             verdicts.push(Verdict { what: what.to_owned(), target, value, met });
         };

@@ -5,8 +5,9 @@ use anyhow::{Result, ensure};
 use crate::installation::{Installation, TEMPLATE};
 use crate::load::{self, Mode, Run};
 use crate::measure::median;
-use crate::message::{self, Counter, Requester};
+use crate::message::{self, Counter, Requester, Service};
 use crate::process::Server;
+use crate::wire::Target;
 
 /// A load and what came of it so far.
 pub(crate) struct Scenario {
@@ -43,22 +44,33 @@ impl Scenario {
         installation: &Installation,
         requester: &Requester,
     ) -> Result<()> {
-        warm_up(server, installation, requester).await?;
-        let requests = requester.issue(&installation.enrollment, TEMPLATE, self.requests)?;
-        self.run(server, requester, requests, message::certificate).await
+        self.enroll_at(server, &server.target, &installation.enrollment, requester).await
+    }
+
+    /// The same with another service of the server, perhaps on another port.
+    pub(crate) async fn enroll_at(
+        &mut self,
+        server: &Server,
+        target: &Target,
+        service: &Service,
+        requester: &Requester,
+    ) -> Result<()> {
+        warm_up(target, service, requester).await?;
+        let requests = requester.issue(service, TEMPLATE, self.requests)?;
+        self.run(server, target, requester, requests, message::certificate).await
     }
 
     /// One run of other requests that are answered with certificates.
     pub(crate) async fn run(
         &mut self,
         server: &Server,
+        target: &Target,
         requester: &Requester,
         requests: Vec<Vec<u8>>,
         parse: load::Parse,
     ) -> Result<()> {
         let expected = requests.len();
-        let mut run =
-            load::run(&server.target, server.pid(), self.clients, self.mode, requests, parse).await?;
+        let mut run = load::run(target, server.pid(), self.clients, self.mode, requests, parse).await?;
         let mut counter = Counter::new(requester.public_key());
         for certificate in std::mem::take(&mut run.answers) {
             counter.add(&certificate)?;
@@ -72,14 +84,13 @@ impl Scenario {
     pub(crate) async fn get_policies(
         &mut self,
         server: &Server,
-        installation: &Installation,
+        service: &Service,
         templates: usize,
     ) -> Result<()> {
-        let request = installation.policy.get_policies();
         let mut connection = server.target.connect().await?;
-        let offered = message::templates(connection.exchange(&request).await?)?;
+        let offered = message::templates(connection.exchange(&service.get_policies()?).await?)?;
         ensure!(offered == templates, "{offered} templates offered, {templates} expected");
-        let requests = vec![request; self.requests];
+        let requests = (0..self.requests).map(|_| service.get_policies()).collect::<Result<_>>()?;
         let run = load::run(&server.target, server.pid(), self.clients, self.mode, requests, |answer| {
             let complete = answer.ends_with(b"</s:Envelope>");
             ensure!(complete, "a policy answer is cut off");
@@ -103,14 +114,10 @@ impl Scenario {
 }
 
 /// Signs in, so that the password is remembered, and warms caches up.
-pub(crate) async fn warm_up(
-    server: &Server,
-    installation: &Installation,
-    requester: &Requester,
-) -> Result<()> {
+pub(crate) async fn warm_up(target: &Target, service: &Service, requester: &Requester) -> Result<()> {
     const REQUESTS: usize = 50;
-    let mut connection = server.target.connect().await?;
-    for request in requester.issue(&installation.enrollment, TEMPLATE, REQUESTS)? {
+    let mut connection = target.connect().await?;
+    for request in requester.issue(service, TEMPLATE, REQUESTS)? {
         message::certificate(connection.exchange(&request).await?)?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use muster_ca::SigningAlgorithm;
 use crate::Arguments;
 use crate::floor::{self, Floor};
 use crate::installation::{Installation, TEMPLATE};
+use crate::kerberos;
 use crate::load::Mode;
 use crate::measure::{self, median, micros};
 use crate::message::Requester;
@@ -20,39 +21,53 @@ use crate::scenario::{Scenario, warm_up};
 
 const CLIENTS: [usize; 4] = [1, 8, 64, 256];
 /// What is logged: problems alone, or as a service has it.
-const WARN: &str = "warn";
+pub(crate) const WARN: &str = "warn";
 const INFO: &str = "info";
 
 /// Measures everything.
 pub(crate) async fn run(arguments: &Arguments, folder: &Path) -> Result<Results> {
     let requester = Requester::new()?;
     let mut results = Results { load_before: measure::load_average(), ..Results::default() };
-    for algorithm in [SigningAlgorithm::P256, SigningAlgorithm::Rsa2048] {
-        if arguments.wants(algorithm.as_str()) {
-            say(&format!("enrollments with a CA of {algorithm}"));
-            results.authorities.push(authority(arguments, folder, algorithm, &requester).await?);
-        }
-    }
-    if arguments.wants("stored") {
-        stored(arguments, folder, &requester, &mut results).await?;
-    }
-    if arguments.wants("policies") {
-        say("policies");
-        policies(arguments, folder, &mut results).await?;
-    }
-    if arguments.wants("cfssl") {
-        say("cfssl");
-        // What goes wrong there takes nothing away from what was measured here.
-        let measured = cfssl(arguments, folder, &requester).await;
-        results.neighbour =
-            measured.unwrap_or_else(|error| Neighbour::NotRun(format!("cfssl failed: {error:#}")));
+    match arguments.inside {
+        Some(world) => kerberos::measure(arguments, folder, world, &requester, &mut results).await?,
+        None => everywhere(arguments, folder, &requester, &mut results).await?,
     }
     results.password_ms = median(&(0..5).map(|_| floor::password()).collect::<Result<Vec<_>>>()?);
     results.load_after = measure::load_average();
     Ok(results)
 }
 
-fn say(what: &str) {
+/// What needs nothing but this machine.
+async fn everywhere(
+    arguments: &Arguments,
+    folder: &Path,
+    requester: &Requester,
+    results: &mut Results,
+) -> Result<()> {
+    for algorithm in [SigningAlgorithm::P256, SigningAlgorithm::Rsa2048] {
+        if arguments.wants(algorithm.as_str()) {
+            say(&format!("enrollments with a CA of {algorithm}"));
+            results.authorities.push(authority(arguments, folder, algorithm, requester).await?);
+        }
+    }
+    if arguments.wants("stored") {
+        stored(arguments, folder, requester, results).await?;
+    }
+    if arguments.wants("policies") {
+        say("policies");
+        policies(arguments, folder, results).await?;
+    }
+    if arguments.wants("cfssl") {
+        say("cfssl");
+        // What goes wrong there takes nothing away from what was measured here.
+        let measured = cfssl(arguments, folder, requester).await;
+        results.neighbour =
+            measured.unwrap_or_else(|error| Neighbour::NotRun(format!("cfssl failed: {error:#}")));
+    }
+    Ok(())
+}
+
+pub(crate) fn say(what: &str) {
     eprintln!("measuring {what} …");
 }
 
@@ -140,7 +155,7 @@ async fn stored(
     for run in 0..arguments.runs() {
         for (_, installation, server, scenario) in &mut servers {
             if run == 0 {
-                warm_up(server, installation, requester).await?;
+                warm_up(&server.target, &installation.enrollment, requester).await?;
                 sign_in.push(measure::peak_memory(server.pid())?);
                 measure::forget_peak(server.pid())?;
             }
@@ -172,7 +187,7 @@ async fn start(arguments: &Arguments, installation: &Installation, results: &mut
         let mut connection = server.target.connect().await?;
         connection.exchange(&installation.policy.probe()).await?;
         first.push(micros(began.elapsed()) / 1e3);
-        connection.exchange(&installation.policy.get_policies()).await?;
+        connection.exchange(&installation.policy.get_policies()?).await?;
         signed_in.push(micros(began.elapsed()) / 1e3);
         server.stop()?;
     }
@@ -189,7 +204,7 @@ async fn policies(arguments: &Arguments, folder: &Path, results: &mut Results) -
         let name = format!("GetPolicies, {templates} templates, keep-alive, 64 clients");
         let mut scenario = Scenario::new(name, 64, Mode::KeepAlive, arguments.requests(number));
         for _ in 0..arguments.runs() {
-            scenario.get_policies(&server, &installation, templates).await?;
+            scenario.get_policies(&server, &installation.policy, templates).await?;
         }
         server.stop()?;
         results.policies.push(scenario.medians());
@@ -220,7 +235,7 @@ async fn cfssl(arguments: &Arguments, folder: &Path, requester: &Requester) -> R
         for scenario in &mut scenarios {
             let requests = neighbour::requests(requester, TEMPLATE, scenario.requests)?;
             expected += requests.len();
-            scenario.run(&server, requester, requests, neighbour::certificate).await?;
+            scenario.run(&server, &server.target, requester, requests, neighbour::certificate).await?;
         }
     }
     let stored = neighbour::stored(&installation)?;

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use muster_client::key::PrivateKey;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -29,15 +30,36 @@ pub(crate) struct Target {
 impl Target {
     /// A server whose certificate comes from the CA in this PEM file. Every connection is a whole handshake.
     pub(crate) fn new(address: SocketAddr, ca: &Path) -> Result<Self> {
+        Self::build(address, ca, None)
+    }
+
+    /// The same, and the client shows a certificate, DER.
+    pub(crate) fn showing(
+        address: SocketAddr,
+        ca: &Path,
+        certificate: Vec<u8>,
+        key: &PrivateKey,
+    ) -> Result<Self> {
+        Self::build(address, ca, Some((vec![CertificateDer::from(certificate)], key.to_tls())))
+    }
+
+    fn build(
+        address: SocketAddr,
+        ca: &Path,
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(ca).with_context(|| ca.display().to_string())? {
             roots.add(certificate?)?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
+            None => config.with_no_client_auth(),
+        };
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
@@ -53,10 +75,17 @@ impl Target {
 }
 
 /// A whole request: head and body.
-pub(crate) fn request(method: &str, path: &str, content_type: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    content_type: &str,
+    authorization: Option<&str>,
+    body: &str,
+) -> Vec<u8> {
     let length = body.len();
+    let authorization = authorization.map(|value| format!("authorization: {value}\r\n")).unwrap_or_default();
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: {content_type}\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: {content_type}\r\n{authorization}\
          content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()

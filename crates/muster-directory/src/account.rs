@@ -165,6 +165,7 @@ impl Directory {
             }
             (cache.mark(), cache.unconfirmed(&key, Instant::now()))
         };
+        tracing::debug!(%key, "an account is asked of the directory");
         if let Some(known) = known
             && self.is_unchanged(&known).await
         {

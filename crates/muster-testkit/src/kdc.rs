@@ -38,7 +38,7 @@ pub struct Kdc {
 #[expect(clippy::print_stdout, clippy::panic, reason = "passes on what the inner process said")]
 pub fn within(libdefaults: &str, test: impl FnOnce(&Kdc)) {
     if let Some(folder) = std::env::var_os(INSIDE) {
-        return test(&Kdc { folder: folder.into(), server: None });
+        return test(&Kdc::of_another_process(folder.into()));
     }
     let Some(kdc) = Kdc::start(libdefaults) else { return };
     let name = peers::test_name();
@@ -112,6 +112,12 @@ impl Kdc {
         }
         assert!(answers(), "the KDC does not answer: {}", kdc.log());
         Some(kdc)
+    }
+
+    /// The realm in this folder, which another process started and ends.
+    #[must_use]
+    pub const fn of_another_process(folder: PathBuf) -> Self {
+        Self { folder, server: None }
     }
 
     /// Its configuration, for the variable `KRB5_CONFIG` of clients and servers.
