@@ -95,11 +95,17 @@ pub enum Action {
     RemoveAccount,
     /// A password was set.
     SetPassword,
+    /// A one-time token was made.
+    PutToken,
+    /// A one-time token was used for an enrollment.
+    UseToken,
+    /// A one-time token was revoked, and the identity that it stands for.
+    RevokeToken,
 }
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Initialize,
         Self::Receive,
         Self::Authenticate,
@@ -121,6 +127,9 @@ impl Action {
         Self::PutAccount,
         Self::RemoveAccount,
         Self::SetPassword,
+        Self::PutToken,
+        Self::UseToken,
+        Self::RevokeToken,
     ];
 
     /// The word stored; never changed once released.
@@ -148,6 +157,9 @@ impl Action {
             Self::PutAccount => "put_account",
             Self::RemoveAccount => "remove_account",
             Self::SetPassword => "set_password",
+            Self::PutToken => "put_token",
+            Self::UseToken => "use_token",
+            Self::RevokeToken => "revoke_token",
         }
     }
 }

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::DirectoryNames;
+use crate::token::{TokenGrant, TokenId, TokenTrouble};
 
 /// The name of an account, compared without regard to ASCII case.
 ///
 /// A local account has 1 to 64 of `a-z 0-9 . _ - @ $ /`. An account of a directory has the domain before it, as in
 /// `corp.example\alice`, and `%` with two hexadecimal digits for each octet that those characters lack; so no name is
-/// both.
+/// both. Whoever holds a one-time token is called as the token is ([`TokenId`]), which no local account may be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountName(String);
@@ -44,10 +45,22 @@ impl AccountName {
         Self(name)
     }
 
-    /// Whether it can be an account of the store, and not one of a directory.
+    /// The identity of whoever holds a one-time token.
+    #[must_use]
+    pub fn of_token(id: &TokenId) -> Self {
+        Self(id.as_str().to_owned())
+    }
+
+    /// The token that it is the holder of.
+    #[must_use]
+    pub fn token_id(&self) -> Option<TokenId> {
+        if TokenId::is(&self.0) { self.0.parse().ok() } else { None }
+    }
+
+    /// Whether it can be an account of the store, and neither one of a directory nor the holder of a token.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        !self.0.contains('\\')
+        !self.0.contains('\\') && !TokenId::is(&self.0)
     }
 
     /// What [`Self::of_directory`] made it of: the domain, and the account's name in lower case.
@@ -224,6 +237,9 @@ pub struct Principal {
     /// What else a directory says; absent for local accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Box<DirectoryNames>>,
+    /// What the one-time token is good for, of whoever holds one; never read from anywhere but the token's row.
+    #[serde(skip)]
+    pub token: Option<Box<TokenGrant>>,
 }
 
 impl Principal {
@@ -241,6 +257,7 @@ impl Principal {
             sid: None,
             sids: BTreeSet::new(),
             directory: None,
+            token: None,
         }
     }
 }
@@ -281,13 +298,14 @@ pub struct Caller {
     principal: Principal,
     method: Method,
     certificate: Option<Vec<u8>>,
+    spent: Option<TokenTrouble>,
 }
 
 impl Caller {
     /// States that `principal` was authenticated by `method`. To be called by authenticators only.
     #[must_use]
     pub const fn authenticated(principal: Principal, method: Method) -> Self {
-        Self { principal, method, certificate: None }
+        Self { principal, method, certificate: None, spent: None }
     }
 
     /// The same with the certificate (DER) of the TLS handshake.
@@ -295,6 +313,19 @@ impl Caller {
     pub fn with_certificate(mut self, der: Vec<u8>) -> Self {
         self.certificate = Some(der);
         self
+    }
+
+    /// The same for the holder of a token that is good for no further enrollment; what it got, it may still fetch.
+    #[must_use]
+    pub const fn with_spent_token(mut self, trouble: Option<TokenTrouble>) -> Self {
+        self.spent = trouble;
+        self
+    }
+
+    /// Why the caller's token is good for no further enrollment.
+    #[must_use]
+    pub const fn spent(&self) -> Option<TokenTrouble> {
+        self.spent
     }
 
     /// The account.

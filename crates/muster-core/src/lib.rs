@@ -24,6 +24,7 @@ pub mod revocation;
 pub mod risk;
 pub mod template;
 pub mod time;
+pub mod token;
 
 pub use identity::{Caller, Method, Principal};
 pub use oid::Oid;
@@ -32,3 +33,4 @@ pub use refusal::Refusal;
 pub use request::{RequestId, Serial, Submission};
 pub use template::Template;
 pub use time::{Clock, UnixTime};
+pub use token::TokenId;

@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedTemplate, Submission};
 use crate::template::{KeyUsage, SubjectSource, Template, eku};
 use crate::time::UnixTime;
+use crate::token::TokenGrant;
 
 /// Certificates begin this many seconds before they are issued, for clients whose clocks are slow.
 pub const BACKDATE_SECONDS: i64 = 600;
@@ -213,6 +214,19 @@ pub fn decide(
     }
 }
 
+/// The names that a certificate of `template` would have for the holder of a one-time token; asked when the token is
+/// made, by the rules that decide when it is used.
+///
+/// # Errors
+/// What the template does not allow, or lacks.
+pub fn names_for_token(
+    principal: &Principal,
+    token: &TokenGrant,
+    template: &Template,
+) -> Result<(SubjectName, Vec<AltName>), Refusal> {
+    subject::of_token(principal, token, template)
+}
+
 /// Name of the internal template of [`approve_own_service`]; it is in no catalog, so nobody can ask for it.
 pub const OWN_SERVICE_TEMPLATE: &str = "MusterServer";
 
@@ -334,6 +348,9 @@ fn examine(
     if !template.permission(principal).enroll {
         return Err(Refusal::TemplateDenied);
     }
+    if principal.token.is_some() {
+        TokenGrant::check_form(&submission.form, circumstances.method)?;
+    }
     let renewal = match &submission.form {
         RequestForm::Pkcs10 | RequestForm::CmcFull if circumstances.renewal_only => {
             return Err(Refusal::RenewalOnly);
@@ -357,9 +374,13 @@ fn examine(
     if submission.names.sids.iter().any(|sid| Some(sid.as_str()) != own_sid) {
         return Err(Refusal::SidInRequest);
     }
-    let (subject, alternatives) = match template.subject.source {
-        SubjectSource::Identity => subject::of_identity(principal, template)?,
-        SubjectSource::Request => subject::of_request(principal, template, &submission.names)?,
+    let (subject, alternatives) = match (&principal.token, template.subject.source) {
+        (Some(token), _) => {
+            token.check_names(&submission.names, &template.subject.fixed)?;
+            subject::of_token(principal, token, template).map_err(|_| Refusal::TokenTemplate)?
+        }
+        (None, SubjectSource::Identity) => subject::of_identity(principal, template)?,
+        (None, SubjectSource::Request) => subject::of_request(principal, template, &submission.names)?,
     };
     let not_before = circumstances.now.plus(-BACKDATE_SECONDS);
     let not_after = template.validity.end(circumstances.now).min(circumstances.ca_not_after);

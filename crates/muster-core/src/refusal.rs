@@ -128,6 +128,17 @@ pub enum Refusal {
         "The certificate of the connection is not the one that signed the renewal; use the same for both."
     )]
     RenewalSigner,
+    /// A token is used for another form of request than it is good for.
+    #[error(
+        "A token is for one enrollment with its password, and its certificate for renewing itself; ask for another token."
+    )]
+    TokenForm,
+    /// The request asks for a name that the token does not have.
+    #[error("The token is not for the name {0}; leave it out, or ask for a token with this name.")]
+    TokenName(String),
+    /// The template has changed since the token was made.
+    #[error("The template no longer gives the names of this token; ask for another token.")]
+    TokenTemplate,
     /// As many requests of the account wait for an officer as may.
     #[error(
         "The account has {0} requests that wait for an officer, the most that it may have; wait until some are decided."
@@ -188,6 +199,9 @@ impl Refusal {
             Self::RenewalRevoked => "RENEW_REVOKED",
             Self::RenewalTemplate => "RENEW_TEMPLATE",
             Self::RenewalSigner => "RENEW_SIGNER",
+            Self::TokenForm => "TOKEN_FORM",
+            Self::TokenName(_) => "TOKEN_NAME",
+            Self::TokenTemplate => "TOKEN_TEMPLATE",
             Self::TooManyPending(_) => "TOO_MANY_PENDING",
             Self::DeniedByOfficer { .. } => "DENIED",
             Self::DeniedBefore { .. } => "DENIED_BEFORE",

@@ -431,6 +431,11 @@ impl Template {
     /// What `principal` may do. The kind of the account must fit as well: a template for computers is not for users.
     #[must_use]
     pub fn permission(&self, principal: &Principal) -> Permission {
+        // An officer named the template when the token was made.
+        if let Some(token) = &principal.token {
+            let enroll = principal.kind == self.kind && self.oid.as_ref() == Some(&token.template);
+            return Permission { enroll, auto_enroll: enroll };
+        }
         let any = |list: &[Grantee]| list.iter().any(|g| g.covers(principal));
         let (enroll, auto_enroll) = match &self.permissions.access {
             Some(list) => {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use muster_core::TokenId;
 use muster_core::identity::AccountName;
-use muster_store::{Generations, Store, StoreError};
+use muster_store::{Generations, Store, StoreError, Token};
 
 pub(crate) use muster_store::Account;
 
@@ -66,5 +67,13 @@ impl Accounts {
             known.accounts.insert(name.clone(), account.clone());
         }
         Ok(account)
+    }
+
+    /// The token of this identifier, used or not; read anew each time, because a use of it raises no counter.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub(crate) async fn token(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
+        self.store.token(id).await
     }
 }

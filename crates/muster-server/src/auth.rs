@@ -10,6 +10,7 @@ mod hashing;
 mod kerberos;
 mod password;
 mod throttle;
+mod token;
 mod trust;
 
 use std::borrow::Cow;
@@ -31,6 +32,7 @@ pub(crate) use certificate::serial_of;
 pub use hashing::hash_password;
 pub use kerberos::KerberosError;
 pub(crate) use kerberos::Ticket;
+pub use token::NewToken;
 pub(crate) use trust::LONGEST_CHAIN;
 
 /// Seconds by which a message's Timestamp may be off.

@@ -5,8 +5,7 @@
 //! `record` makes the `RecordedIntent`, `sign` consumes it, `commit` makes the `Issued`, and only that is answered
 //! with.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use muster_ca::Authority;
@@ -81,6 +80,12 @@ impl Enrollment {
         submission: Submission,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
+        if let Some(trouble) = caller.spent() {
+            return match self.repeated_by_token(caller, &submission.raw, record).await? {
+                Some(reply) => Ok(reply),
+                None => Err(AuthError::Token(trouble).into()),
+            };
+        }
         for _ in 1..ATTEMPTS {
             match self.attempt(caller, endpoint, submission.clone(), record).await {
                 Err(ServiceError::Unavailable(Unavailable::Changed)) => {}
@@ -179,6 +184,11 @@ impl Enrollment {
                 let raw = submission.raw.clone();
                 return match self.store.record_pending(row(submission), template.revision()).await {
                     Ok(()) => Ok(Reply::Pending { id }),
+                    Err(StoreError::Token(trouble)) => {
+                        record.request = None;
+                        let error = AuthError::Token(trouble).into();
+                        self.repeated_or(error, caller, &template.name, &raw, record).await
+                    }
                     Err(StoreError::TooManyPending(most)) => {
                         // One more row would be one more of what there are too many of.
                         record.request = None;
@@ -256,6 +266,23 @@ impl Enrollment {
         }
     }
 
+    /// What the holder of a token that is spent got for the same octets.
+    async fn repeated_by_token(
+        &self,
+        caller: &Caller,
+        raw: &[u8],
+        record: &mut Record,
+    ) -> Result<Option<Reply>, ServiceError> {
+        let seen = self.seen(record).await?;
+        let principal = caller.principal();
+        let snapshot = self.catalog.snapshot(principal, seen).await?;
+        let mut templates = snapshot.templates_for(principal).iter();
+        match templates.find(|template| template.permission(principal).enroll) {
+            Some(template) => self.repeated_anywhere(caller, &template.name, raw, record).await,
+            None => Ok(None),
+        }
+    }
+
     /// The order that `muster_core::issuance` allows: lint, record, sign, commit. The intent is recorded only if nothing
     /// has changed since `seen`.
     pub(crate) async fn issue(
@@ -271,11 +298,16 @@ impl Enrollment {
         let _company = self.store.expect_write();
         let prepared = issuance::prepare(&*self.authority, approved, serial)
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let ledger = IfUnchanged { store: &self.store, seen, changed: AtomicBool::new(false) };
+        let ledger = IfUnchanged { store: &self.store, seen, refused: OnceLock::new() };
         let recorded = match prepared.record(&ledger, opening, actor, self.clock.now()).await {
             Ok(recorded) => recorded,
-            Err(_) if ledger.changed.load(Ordering::Relaxed) => return Err(Unavailable::Changed.into()),
-            Err(error) => return Err(unwritable(error).into()),
+            Err(error) => {
+                return Err(match ledger.refused.into_inner() {
+                    Some(StoreError::Changed) => Unavailable::Changed.into(),
+                    Some(StoreError::Token(trouble)) => AuthError::Token(trouble).into(),
+                    Some(_) | None => unwritable(error).into(),
+                });
+            }
         };
         let signed = match recorded.sign(&*self.authority) {
             Ok(signed) => signed,
@@ -426,15 +458,21 @@ impl Enrollment {
 struct IfUnchanged<'a> {
     store: &'a Store,
     seen: Option<Generations>,
-    changed: AtomicBool,
+    /// What the store said; the ledger's own error is a sentence.
+    refused: OnceLock<StoreError>,
 }
 
 impl Ledger for IfUnchanged<'_> {
     async fn record_intent(&self, intent: Intent) -> Result<(), LedgerError> {
-        let Some(seen) = self.seen else { return self.store.record_intent(intent).await };
-        let outcome = self.store.record_intent_if_unchanged(intent, seen).await;
-        self.changed.store(outcome == Err(StoreError::Changed), Ordering::Relaxed);
-        Ok(outcome?)
+        let outcome = match self.seen {
+            Some(seen) => self.store.record_intent_if_unchanged(intent, seen).await,
+            None => self.store.try_record_intent(intent).await,
+        };
+        outcome.map_err(|error| {
+            let sentence = error.clone().into();
+            let _ = self.refused.set(error);
+            sentence
+        })
     }
 
     async fn record_issued(&self, issued: IssuedRecord) -> Result<(), LedgerError> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use muster_core::request::RequestId;
+use muster_core::token::TokenTrouble;
 use muster_core::{Refusal, UnixTime};
 use muster_gss::Refused;
 use muster_proto::soap::{BadEnvelope, EnvelopeError, Fault, FaultKind, ResponseHeader};
@@ -54,6 +55,9 @@ pub enum AuthError {
     /// Wrong name, wrong password, disabled or locked account: one answer for all.
     #[error("The user name or password is not correct, or the account is temporarily locked.")]
     BadCredentials,
+    /// The same of a token, whatever is wrong with it; the log line tells.
+    #[error("{}", Self::BadCredentials)]
+    Token(TokenTrouble),
     /// The Timestamp has run out or lies ahead.
     #[error("The message is too old or its clock is wrong; correct the time and try again.")]
     Timestamp,
@@ -95,6 +99,7 @@ impl AuthError {
         match self {
             Self::PasswordMissing => "PASSWORD_MISSING",
             Self::BadCredentials => "BAD_CREDENTIALS",
+            Self::Token(trouble) => trouble.code(),
             Self::Timestamp => "TIMESTAMP",
             Self::CertificateMissing => "CERT_MISSING",
             Self::NegotiateMissing => "NEGOTIATE_MISSING",
@@ -300,6 +305,7 @@ impl ServiceError {
                 AuthError::NegotiateMissing | AuthError::Ticket(_) => challenge(&sentence),
                 AuthError::PasswordMissing
                 | AuthError::BadCredentials
+                | AuthError::Token(_)
                 | AuthError::CertificateMissing
                 | AuthError::CertificateUnknown
                 | AuthError::TicketAccount(_)
@@ -406,8 +412,12 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         | Refusal::NameMissing
         | Refusal::DirectoryPathMissing
         | Refusal::SidInRequest
-        | Refusal::CaRequested => Hresult::CERTSRV_E_BAD_REQUESTSUBJECT,
-        Refusal::OnBehalfOf | Refusal::RenewalOnly | Refusal::RenewalForeign => Hresult::E_ACCESSDENIED,
+        | Refusal::CaRequested
+        | Refusal::TokenName(_)
+        | Refusal::TokenTemplate => Hresult::CERTSRV_E_BAD_REQUESTSUBJECT,
+        Refusal::OnBehalfOf | Refusal::RenewalOnly | Refusal::RenewalForeign | Refusal::TokenForm => {
+            Hresult::E_ACCESSDENIED
+        }
         Refusal::RenewalUnknown
         | Refusal::RenewalExpired(_)
         | Refusal::RenewalRevoked

@@ -99,6 +99,9 @@ impl Identities {
         name: &AccountName,
         sid: Option<&Sid>,
     ) -> Result<Option<Principal>, ServiceError> {
+        if let Some(id) = name.token_id() {
+            return Ok(self.accounts.token(&id).await?.and_then(|token| token.principal()));
+        }
         let Some((domain, account)) = name.directory_parts() else { return self.local(name).await };
         let Some(found) = self.domains.iter().find(|known| known.settings.domain == domain) else {
             return Ok(None);

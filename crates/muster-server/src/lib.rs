@@ -66,7 +66,7 @@ pub async fn publish_now(
     }
 }
 
-pub use auth::{KerberosError, hash_password};
+pub use auth::{KerberosError, NewToken, hash_password};
 pub use clock::SystemClock;
 pub use config::Settings;
 pub use forest::templates_in_force;

@@ -25,7 +25,7 @@ use crate::catalog::Catalog;
 use crate::config::{Endpoint, Listener, Service, Settings, TlsSettings};
 use crate::doors::{Door, Doors};
 use crate::enroll::Enrollment;
-use crate::fault::{self, HttpError, ServiceError};
+use crate::fault::{self, AuthError, HttpError, ServiceError};
 use crate::forest::Forest;
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::identities::{self, Identities};
@@ -507,6 +507,9 @@ impl State {
         let body = match endpoint.service {
             Service::Policy => {
                 record.operation = "get_policies";
+                if let Some(trouble) = message.caller().spent() {
+                    return Err(AuthError::Token(trouble).into());
+                }
                 let now = self.clock.now();
                 self.policy.answer(&message, &self.enrollment.catalog, seen, &relation.header, now).await?
             }

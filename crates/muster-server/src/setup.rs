@@ -130,6 +130,7 @@ pub async fn first_account(
         sid: None,
         sids: [].into(),
         directory: None,
+        token: None,
     };
     write_private(password_file, format!("{password}\n").as_bytes()).map_err(SetupError::File)?;
     store.put_account(principal, actor(), clock.now()).await?;

@@ -13,7 +13,7 @@ use crate::auth::Authenticated;
 use crate::config::Endpoint;
 use crate::decode;
 use crate::enroll::{Enrollment, Reply};
-use crate::fault::{ServiceError, Unavailable};
+use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::record::Record;
 
 /// Answers one authenticated message.
@@ -48,6 +48,9 @@ pub(crate) async fn answer(
         }
         Operation::KeyExchangeToken => {
             record.operation = "key_exchange_token";
+            if let Some(trouble) = caller.spent() {
+                return Err(AuthError::Token(trouble).into());
+            }
             let certificate = enrollment.exchange.load_full().ok_or(ServiceError::NoKeyExchange)?;
             let answer = RequestSecurityTokenResponse::KeyExchangeToken(certificate.to_vec());
             return Ok(answer.to_envelope(header));

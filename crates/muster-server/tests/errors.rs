@@ -4,6 +4,7 @@
 use http_body_util::BodyExt;
 use muster_core::directory::HostNameDoubt;
 use muster_core::request::RequestId;
+use muster_core::token::TokenTrouble;
 use muster_core::{Refusal, UnixTime};
 use muster_gss::{EncryptionType, PacError, Refused, Status};
 use muster_proto::soap::{BadEnvelope, EnvelopeError, ResponseHeader};
@@ -48,6 +49,9 @@ fn all() -> Vec<ServiceError> {
         Refusal::RenewalRevoked,
         Refusal::RenewalTemplate,
         Refusal::RenewalSigner,
+        Refusal::TokenForm,
+        Refusal::TokenName("DNS:bank.example".to_owned()),
+        Refusal::TokenTemplate,
         Refusal::TooManyPending(100),
         Refusal::DeniedByOfficer { id, comment: "not yet".to_owned() },
         Refusal::DeniedBefore { id, sentence: "…".to_owned() },
@@ -69,6 +73,11 @@ fn all() -> Vec<ServiceError> {
         XcepError::NoClient.into(),
         AuthError::PasswordMissing.into(),
         AuthError::BadCredentials.into(),
+        AuthError::Token(TokenTrouble::Unknown).into(),
+        AuthError::Token(TokenTrouble::Secret).into(),
+        AuthError::Token(TokenTrouble::Revoked).into(),
+        AuthError::Token(TokenTrouble::Expired).into(),
+        AuthError::Token(TokenTrouble::Used).into(),
         AuthError::Timestamp.into(),
         AuthError::CertificateMissing.into(),
         AuthError::NegotiateMissing.into(),

@@ -1,6 +1,7 @@
 //! Why the store did not do what it was asked: one enum for every backend, each variant with another remedy.
 
 use muster_core::issuance::LedgerError;
+use muster_core::token::TokenTrouble;
 use muster_core::{RequestId, Serial};
 
 use crate::requests::Disposition;
@@ -88,6 +89,9 @@ pub enum StoreError {
     /// As many requests of the account wait for an officer as may.
     #[error("the account has {0} requests that wait for an officer, which is the most it may have")]
     TooManyPending(u32),
+    /// The request was sent with a token that is good for no further enrollment.
+    #[error("{0}")]
+    Token(TokenTrouble),
     /// A newer revocation list is stored already, or this number was never handed out.
     #[error("revocation list {number} cannot be stored: {latest} is the latest")]
     StaleCrl {

@@ -24,6 +24,7 @@ mod error;
 mod requests;
 mod sqlite;
 mod templates;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use crate::requests::{
     UnknownDisposition,
 };
 pub use crate::templates::{StoredTemplate, TemplateVersion};
+pub use crate::tokens::{Token, TokenVerifier};
 
 use crate::sqlite::Sqlite;
 

@@ -20,6 +20,7 @@ pub(crate) mod recent;
 pub(crate) mod requests;
 mod schema;
 pub(crate) mod templates;
+pub(crate) mod tokens;
 mod writer;
 
 use std::collections::HashSet;

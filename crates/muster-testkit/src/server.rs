@@ -289,6 +289,7 @@ pub async fn populate(store: &Store, clock: &dyn Clock) {
             sid: None,
             sids: [].into(),
             directory: None,
+            token: None,
         };
         store.put_account(principal, actor(), clock.now()).await.unwrap();
         store.set_password_hash(name.parse().unwrap(), hash.clone(), actor(), clock.now()).await.unwrap();

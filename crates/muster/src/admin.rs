@@ -1,4 +1,4 @@
-//! Administration: accounts, templates, requests, certificates, audit, directories. Works on the store of an installation, whether
+//! Administration: accounts, templates, tokens, requests, certificates, audit, directories. Works on the store of an installation, whether
 //! its service runs or not; who may read the installation's files may administer it.
 
 mod account;
@@ -7,6 +7,7 @@ mod audit;
 mod certificate;
 mod request;
 mod template;
+mod token;
 
 use std::os::unix::fs::MetadataExt;
 
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Account(With<account::Account>),
     /// Templates: what certificates there are and who may have them.
     Template(With<template::Template>),
+    /// One-time tokens: a user name and a password for one certificate.
+    Token(With<token::Token>),
     /// Requests, and the decision on those that wait for an officer.
     Request(With<request::Request>),
     /// Issued certificates and their revocation.
@@ -48,6 +51,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
     match command {
         Command::Account(with) => account::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Template(with) => template::run(with.command, &Admin::open(&with.file).await?, output).await,
+        Command::Token(with) => token::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Request(with) => request::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Cert(with) => certificate::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Audit(with) => audit::run(with.command, &Admin::open(&with.file).await?, output).await,

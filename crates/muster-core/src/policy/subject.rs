@@ -5,7 +5,8 @@ use crate::identity::Principal;
 use crate::names::{self, AltName, NameAttribute, SubjectName};
 use crate::refusal::Refusal;
 use crate::request::RequestedNames;
-use crate::template::{AltNameFrom, CommonNameFrom, IpPrefix, Template, eku};
+use crate::template::{AltNameFrom, CommonNameFrom, IpPrefix, SubjectSource, Template, eku};
+use crate::token::TokenGrant;
 
 /// Names from the authenticated identity (MS-WCCE 3.2.2.6.2.1.4.5.9); what was asked for does not matter.
 ///
@@ -165,6 +166,38 @@ pub(super) fn of_request(
     let subject = subject(template, copied, common_name.cloned());
     check_controller(principal, template, &subject, &alternatives)?;
     Ok((subject, alternatives))
+}
+
+/// The token's names, all of them and no others, within the template's rules.
+pub(super) fn of_token(
+    principal: &Principal,
+    token: &TokenGrant,
+    template: &Template,
+) -> Result<(SubjectName, Vec<AltName>), Refusal> {
+    let (subject, alternatives) = match template.subject.source {
+        SubjectSource::Identity => of_identity(principal, template)?,
+        SubjectSource::Request => {
+            let common_name = principal.common_name.clone().map(SubjectName::common_name);
+            let requested = RequestedNames {
+                subject: common_name.unwrap_or_default(),
+                alternatives: token.names.clone(),
+                ..RequestedNames::default()
+            };
+            of_request(principal, template, &requested)?
+        }
+    };
+    let stands = |name: &&AltName| match name {
+        AltName::Email(address) => {
+            alternatives.contains(name) || subject.values(NameAttribute::Email).any(|email| email == address)
+        }
+        AltName::Dns(_) | AltName::Ip(_) | AltName::Uri(_) | AltName::Upn(_) | AltName::Guid(_) => {
+            alternatives.contains(name)
+        }
+    };
+    match token.names.iter().find(|name| !stands(name)) {
+        Some(name) => Err(Refusal::NameNotAllowed(names::shorten(&name.to_string()))),
+        None => Ok((subject, alternatives)),
+    }
 }
 
 /// Whether a common name may be asked for: an allowed host name, another name that the request may have, or the

@@ -39,6 +39,9 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::RenewalRevoked
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner
+        | Refusal::TokenForm
+        | Refusal::TokenName(_)
+        | Refusal::TokenTemplate
         | Refusal::TooManyPending(_)
         | Refusal::DeniedByOfficer { .. }
         | Refusal::DeniedBefore { .. }
@@ -69,6 +72,9 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::RenewalUnknown,
         Refusal::RenewalForeign,
         Refusal::RenewalExpired(NOW),
+        Refusal::TokenForm,
+        Refusal::TokenName("DNS:host.example".to_owned()),
+        Refusal::TokenTemplate,
         Refusal::TooManyPending(1_000_000),
         Refusal::RenewalRevoked,
         Refusal::RenewalTemplate,

@@ -26,6 +26,7 @@ pub(crate) fn alice() -> Principal {
         sid: Some(OWN_SID.to_owned().try_into().unwrap()),
         sids: [].into(),
         directory: None,
+        token: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn web01() -> Principal {
         sid: None,
         sids: [].into(),
         directory: None,
+        token: None,
     }
 }
 

@@ -62,6 +62,9 @@ impl Passwords {
         let bare = token.username.rsplit('\\').next().unwrap_or_default();
         let name: Option<AccountName> = bare.parse().ok();
         let password = token.password.expose();
+        if let Some(id) = name.as_ref().and_then(AccountName::token_id) {
+            return super::token::verify(&self.accounts, &self.pace, &id, password, peer, now).await;
+        }
         if password.is_empty() || password.len() > LONGEST_PASSWORD {
             return Err(AuthError::BadCredentials.into());
         }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{certificates, convert, der, instance, recent, requests};
+use super::{certificates, convert, der, instance, recent, requests, tokens};
 use crate::Generations;
 use crate::error::StoreError;
 use crate::requests::{Abandoned, Disposition};
@@ -58,6 +58,7 @@ pub(crate) fn record_intent(
         match (&opening, key) {
             (Opening::New(record), Some(key)) => {
                 let key = recent::enter(tx, key, record, window)?;
+                tokens::count_use(tx, record, at)?;
                 requests::insert(tx, record, Disposition::Signing, key, None)?;
             }
             (Opening::New(_) | Opening::Approved(_), _) => {
@@ -121,6 +122,7 @@ pub(crate) fn abandon(
     requests::set_disposition(tx, id, Disposition::Failed)?;
     requests::set_message(tx, id, None, reason)?;
     recent::forget(tx, id)?;
+    tokens::give_back(tx, id)?;
     // How long a certificate with this number would have been valid is not known: it stays on every list.
     certificates::insert_revocation(tx, serial, Reason::CessationOfOperation, at, None)?;
     tx.audit(&Event {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{convert, recent, templates};
+use super::{convert, recent, templates, tokens};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
 
@@ -75,6 +75,7 @@ pub(crate) fn insert_pending(
             return Err(StoreError::TooManyPending(most));
         }
         let key = recent::enter(tx, key, &record, window)?;
+        tokens::count_use(tx, &record, record.received)?;
         insert(tx, &record, Disposition::Pending, key, None)?;
         asks_for(tx, record.id, &revision)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_approvals.sql"),
+    include_str!("../../migrations/sqlite/0003_tokens.sql"),
 ];
 
 /// `PRAGMA application_id`: "Mstr".

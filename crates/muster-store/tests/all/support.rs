@@ -62,6 +62,7 @@ pub(crate) fn principal(text: &str) -> Principal {
         sid: Some("S-1-5-21-1-2-3-1104".to_owned().try_into().unwrap()),
         sids: [].into(),
         directory: None,
+        token: None,
     }
 }
 

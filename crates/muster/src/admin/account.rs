@@ -70,7 +70,7 @@ fn local_name(text: &str) -> Result<AccountName, String> {
     if name.is_local() {
         Ok(name)
     } else {
-        Err(format!("'{text}' is the name of an account of a directory, which is kept there"))
+        Err(format!("'{text}' is the name of an account of a directory, or of a token, which is kept elsewhere"))
     }
 }
 
@@ -162,6 +162,7 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
                 sid: None,
                 sids: [].into(),
                 directory: None,
+                token: None,
             };
             add.names.apply(&mut principal)?;
             let hash = add.password.hash()?;
