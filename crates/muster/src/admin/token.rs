@@ -225,7 +225,7 @@ impl Create {
         let mut all = Vec::new();
         for name in &self.dns_names {
             let lower = name.to_ascii_lowercase();
-            if !names::is_host_name(&lower, true) {
+            if !names::is_host_name(&lower, false) {
                 return Err(Failure::new(format_args!("'{name}' is not a host name")).hint(
                     "use at least two labels of ASCII letters, digits and hyphens, such as host.example",
                 ));
