@@ -204,7 +204,8 @@ mod tests {
         assert_eq!(id.as_str(), "token-abcdefgh76547777");
         assert_eq!("Token-ABCDEFGH76547777".parse(), Ok(id.clone()));
         assert_eq!(AccountName::of_token(&id).token_id(), Some(id));
-        for text in ["token-", "token-abcdefgh7654777", "token-abcdefgh765477777", "token-abcdefgh76547718", "alice"]
+        for text in
+            ["token-", "token-abcdefgh7654777", "token-abcdefgh765477777", "token-abcdefgh76547718", "alice"]
         {
             assert_eq!(text.parse::<TokenId>(), Err(NotAToken), "{text}");
         }

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
+use muster_core::UnixTime;
 use muster_core::audit::Actor;
 use muster_core::identity::{Principal, PrincipalKind};
 use muster_core::token::{TokenGrant, TokenId, TokenTrouble};
-use muster_core::UnixTime;
 
 use crate::error::StoreError;
 use crate::{Backend, Store, sqlite};

@@ -63,7 +63,10 @@ fn read(row: &Row<'_>) -> Result<Token, StoreError> {
     Ok(Token {
         id: convert::parse(&row.get::<_, String>(0)?, "token")?,
         verifier: TokenVerifier(row.get(1)?),
-        grant: TokenGrant { template: convert::parse(&row.get::<_, String>(2)?, "object identifier")?, names },
+        grant: TokenGrant {
+            template: convert::parse(&row.get::<_, String>(2)?, "object identifier")?,
+            names,
+        },
         template: row.get(3)?,
         kind,
         uses: row.get(6)?,

@@ -70,7 +70,9 @@ fn local_name(text: &str) -> Result<AccountName, String> {
     if name.is_local() {
         Ok(name)
     } else {
-        Err(format!("'{text}' is the name of an account of a directory, or of a token, which is kept elsewhere"))
+        Err(format!(
+            "'{text}' is the name of an account of a directory, or of a token, which is kept elsewhere"
+        ))
     }
 }
 

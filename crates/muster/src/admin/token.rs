@@ -187,9 +187,8 @@ async fn make(create: Create, admin: &Admin, output: Output) -> Outcome {
 /// Whether tokens may be made for a template, whatever the names; its identifier.
 fn check_template(template: &Template) -> Outcome<muster_core::Oid> {
     template.check()?;
-    let refuse = |why: &str| {
-        Err(Failure::new(format_args!("template '{}' is not for tokens: {why}", template.name)))
-    };
+    let refuse =
+        |why: &str| Err(Failure::new(format_args!("template '{}' is not for tokens: {why}", template.name)));
     if template.issuance.signatures > 0 {
         return refuse("its requests need the signature of an enrollment agent");
     }
@@ -204,19 +203,21 @@ fn check_template(template: &Template) -> Outcome<muster_core::Oid> {
 
 fn unfit(template: &Template, refusal: &Refusal) -> Failure {
     let template = &template.name;
-    let needs = |option: &str| {
-        Failure::new(format_args!("template '{template}' needs a name that the token lacks"))
-            .hint(format_args!("add {option}"))
-    };
-    match refusal {
-        Refusal::NameNotAllowed(name) => {
-            Failure::new(format_args!("template '{template}' does not give the name {name}"))
-                .hint("its subject rules say which names it gives: 'muster template show' shows them")
+    if let Refusal::NameNotAllowed(name) = refusal {
+        return Failure::new(format_args!("template '{template}' does not give the name {name}"))
+            .hint("its subject rules say which names it gives: 'muster template show' shows them");
+    }
+    let missing = [
+        (Refusal::DnsNameMissing, "--dns"),
+        (Refusal::EmailMissing, "--email"),
+        (Refusal::UpnMissing, "--upn"),
+    ];
+    match missing.iter().find(|(lacks, _)| lacks == refusal) {
+        Some((_, option)) => {
+            Failure::new(format_args!("template '{template}' needs a name that the token lacks"))
+                .hint(format_args!("add {option}"))
         }
-        Refusal::DnsNameMissing => needs("--dns"),
-        Refusal::EmailMissing => needs("--email"),
-        Refusal::UpnMissing => needs("--upn"),
-        other => Failure::new(format_args!("template '{template}' is not for tokens: {other}")),
+        None => Failure::new(format_args!("template '{template}' is not for tokens: {refusal}")),
     }
 }
 

@@ -6,15 +6,16 @@
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 
-use std::path::Path;
+mod clients;
+
 use std::process::{Command, Stdio};
 
 use muster_testkit::bed::Bed;
 use muster_testkit::messages::{self, certificate, error_code, get_policies};
-use muster_testkit::peers::{self, muster};
+use muster_testkit::peers::muster;
 use muster_testkit::ports;
 use muster_testkit::site::{MovedClock, SigningAlgorithm, Site};
-use muster_testkit::tools::{Answer, Key, base64, from_base64, run_command};
+use muster_testkit::tools::{Answer, Key, base64, from_base64};
 use serde_json::Value;
 
 const DAY: i64 = 86_400;
@@ -226,7 +227,10 @@ fn requests_beyond_the_token_are_refused_and_use_nothing() {
     let Some(bed) = bed() else { return };
     let site = &bed.site;
     site.template(APPROVED);
-    let token = create(site, &["--template", "Computer", "--dns", "box.field.example", "--dns", "alias.field.example"]);
+    let token = create(
+        site,
+        &["--template", "Computer", "--dns", "box.field.example", "--dns", "alias.field.example"],
+    );
     let key = bed.openssl.key(Key::P256, "box");
     let request = |template: &str, extensions: &[&str]| bed.openssl.request(&key, template, extensions);
     for (extensions, name) in [
@@ -234,7 +238,10 @@ fn requests_beyond_the_token_are_refused_and_use_nothing() {
         (&["subjectAltName=DNS:box.field.example,DNS:bank.example"], "DNS:bank.example"),
         (&["subjectAltName=IP:10.1.2.3"], "IP:10.1.2.3"),
         (&["subjectAltName=email:root@field.example"], "email:root@field.example"),
-        (&["subjectAltName=otherName:1.3.6.1.4.1.311.20.2.3;UTF8:administrator@corp.example"], "UPN:administrator@corp.example"),
+        (
+            &["subjectAltName=otherName:1.3.6.1.4.1.311.20.2.3;UTF8:administrator@corp.example"],
+            "UPN:administrator@corp.example",
+        ),
         (&["subjectAltName=RID:1.2.3"], "registeredID 1.2.3"),
     ] {
         let sentence = format!("The token is not for the name {name};");
@@ -244,10 +251,13 @@ fn requests_beyond_the_token_are_refused_and_use_nothing() {
         let config = bed.openssl.path("req.cnf");
         let template = "1.3.6.1.4.1.311.20.2=ASN1:BMPSTRING:Computer";
         bed.openssl.run(&[
-            "req", "-new", "-config", &config, "-key", &key, "-subj", subject, "-outform", "DER", "-addext", template,
+            "req", "-new", "-config", &config, "-key", &key, "-subj", subject, "-outform", "DER", "-addext",
+            template,
         ])
     };
-    for (wanted, name) in [("/CN=bank.example", "CN=bank.example"), ("/O=Bank/CN=box.field.example", "O=Bank")] {
+    for (wanted, name) in
+        [("/CN=bank.example", "CN=bank.example"), ("/O=Bank/CN=box.field.example", "O=Bank")]
+    {
         let sentence = format!("The token is not for the name {name};");
         assert_refused(&issue(&bed, &token, &subject(wanted)), BAD_SUBJECT, &sentence);
     }
@@ -261,7 +271,11 @@ fn requests_beyond_the_token_are_refused_and_use_nothing() {
     let (pem, old_key) = (bed.openssl.pem("web1", &old), bed.openssl.path("web1.key.pem"));
     let renewal = bed.openssl.renewal_request(&key, "Computer", &[], &old);
     let renewal = bed.openssl.cms(&renewal, &pem, &old_key, &[]);
-    assert_refused(&issue(&bed, &token, &renewal), ACCESS_DENIED, "A token is for one enrollment with its password");
+    assert_refused(
+        &issue(&bed, &token, &renewal),
+        ACCESS_DENIED,
+        "A token is for one enrollment with its password",
+    );
     assert_eq!(list(site)[0]["used"], 0);
     // What it has may be asked for, in part or not at all; the certificate has all of it.
     let der = issued(&issue(&bed, &token, &request("Computer", &["subjectAltName=DNS:alias.field.example"])));
@@ -298,7 +312,8 @@ fn identity_of_a_token_renews_for_years_and_does_nothing_else() {
         let renewal = bed.openssl.renewal_request(&new_key, "Computer", &[], &old);
         let cms = bed.openssl.cms(&renewal, &pem, &key, &[]);
         let message = messages::issue(&ces, None, &base64(&cms));
-        let wanted = bed.openssl.renewal_request(&new_key, "Computer", &["subjectAltName=DNS:bank.example"], &old);
+        let wanted =
+            bed.openssl.renewal_request(&new_key, "Computer", &["subjectAltName=DNS:bank.example"], &old);
         let wanted = messages::issue(&ces, None, &base64(&bed.openssl.cms(&wanted, &pem, &key, &[])));
         let (refused, answer) = bed.site.serve_at(MovedClock(year * 350 * DAY), |_| {
             (post(&bed, &ces, &wanted, &pem, &key), post(&bed, &ces, &message, &pem, &key))
@@ -386,16 +401,22 @@ impl Second {
     fn start(site: &Site) -> Self {
         let (first, port) = (site.port(), ports::three());
         let text = std::fs::read_to_string(site.installed("muster.toml")).unwrap();
-        let text = (0..3).fold(text, |text, n| text.replace(&(first + n).to_string(), &(port + n).to_string()));
+        let text =
+            (0..3).fold(text, |text, n| text.replace(&(first + n).to_string(), &(port + n).to_string()));
         let config = site.installed("second.toml");
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(site.path("second.log")).unwrap();
         let mut command = Command::new(muster());
-        command.args(["serve", "--config"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().unwrap();
+        command
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let second = Self { child: command.spawn().unwrap(), port };
         for _ in 0..600 {
             if std::fs::read_to_string(site.path("second.log")).unwrap().contains("serving revocation list") {
-                return Self { child, port };
+                return second;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
@@ -452,68 +473,16 @@ fn two_processes_race_for_one_use() {
 #[test]
 fn more_uses_are_counted() {
     let Some(bed) = bed() else { return };
-    let token =
-        create(&bed.site, &["--template", "Computer", "--dns", "box.field.example", "--uses", "2", "--ttl", "7d"]);
+    let token = create(
+        &bed.site,
+        &["--template", "Computer", "--dns", "box.field.example", "--uses", "2", "--ttl", "7d"],
+    );
     let request = |name: &str| bed.openssl.request(&bed.openssl.key(Key::P256, name), "Computer", &[]);
     issued(&issue(&bed, &token, &request("one")));
     assert_eq!(templates(&policies(&bed, &token)), ["Computer"]);
     issued(&issue(&bed, &token, &request("two")));
     assert_wrong_password(&issue(&bed, &token, &request("three")));
     assert_eq!((&list(&bed.site)[0]["used"], &list(&bed.site)[0]["state"]), (&2.into(), &"used".into()));
-}
-
-fn private(file: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-#[test]
-fn own_client_enrolls_with_a_token_from_stdin() {
-    let site = Site::start(SigningAlgorithm::P256);
-    let token = create(&site, &["--template", "Computer", "--dns", "box.field.example"]);
-    let (cert, key) = (site.path("box.pem"), site.path("box.key.pem"));
-    let mut command = Command::new(muster());
-    command.args(["enroll", "--template", "Computer", "--policy-url", &site.cep(), "--no-cache"]);
-    command.arg("--ca-file").arg(site.ca()).args(["--ca-only", "--user", &token.user, "--password-file", "-"]);
-    command.arg("--out").arg(&cert).arg("--key").arg(&key);
-    let ran = run_command(command, format!("{}\n", token.password).as_bytes());
-    assert!(ran.ok, "{}", ran.all());
-    assert!(cert.exists());
-    private(&key);
-    // From here on there is no password: the policy by the certificate, and what the policy says is due.
-    let mut command = Command::new(muster());
-    command.args(["policy", "--policy-url", &site.cep_certificate(), "--no-cache", "--json"]);
-    command.arg("--ca-file").arg(site.ca()).arg("--ca-only");
-    command.arg("--client-cert").arg(&cert).arg("--client-key").arg(&key);
-    let ran = run_command(command, b"");
-    assert!(ran.ok, "{}", ran.all());
-    let shown: Value = serde_json::from_str(&ran.text()).unwrap();
-    let names: Vec<&str> = shown["templates"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
-    assert_eq!(names, ["Computer"]);
-}
-
-#[test]
-fn zeep_enrolls_with_a_token() {
-    let (Some(bed), Some(python)) = (bed(), peers::Peer::Python.or_not_run()) else { return };
-    let token = create(&bed.site, &["--template", "Computer", "--dns", "box.field.example"]);
-    let request = bed.openssl.request(&bed.openssl.key(Key::P256, "box"), "Computer", &[]);
-    let ask = |what: Value| {
-        let mut command = Command::new(&python);
-        command.arg(peers::script("zeep_client.py")).args([bed.site.cep(), bed.site.ces()]).arg(bed.site.ca());
-        let ran = run_command(command, format!("{what}\n").as_bytes());
-        assert!(ran.ok, "{}", ran.all());
-        ran.text()
-    };
-    let (user, password) = (&token.user, &token.password);
-    let shown = ask(serde_json::json!({"do": "policies", "user": user, "password": password, "filter": null, "since": null}));
-    assert!(shown.contains("Computer") && !shown.contains("WebServer"), "{shown}");
-    let enroll = serde_json::json!(
-        {"do": "issue", "user": user, "password": password, "request": base64(&request), "context": {}}
-    );
-    let answer = ask(enroll);
-    assert!(answer.contains("Issued"), "{answer}");
-    let refused = ask(serde_json::json!({"do": "policies", "user": user, "password": password, "filter": null, "since": null}));
-    assert!(refused.contains("FailedAuthentication"), "{refused}");
 }
 
 /// What an officer cannot make: the sentence says why, and nothing is stored.
@@ -536,10 +505,22 @@ fn tokens_that_are_not_made() {
         (&["--template", "None", "--dns", "a.example"][..], "error: there is no template 'None'"),
         (&["--template", "Computer"], "error: a token without names would be for nobody"),
         (&["--template", "Computer", "--dns", "a_b"], "error: 'a_b' is not a host name"),
-        (&["--template", "Computer", "--dns", "a.example", "--dns", "A.example"], "error: a name is given twice"),
-        (&["--template", "Computer", "--email", "a@b.example"], "error: template 'Computer' needs a name that the token lacks\nhint: add --dns"),
-        (&["--template", "Computer", "--dns", "a.example", "--ip", "10.0.0.1"], "error: template 'Computer' does not give the name IP:10.0.0.1"),
-        (&["--template", "Computer", "--dns", "a.example", "--upn", "root@a.example"], "error: template 'Computer' does not give the name UPN:root@a.example"),
+        (
+            &["--template", "Computer", "--dns", "a.example", "--dns", "A.example"],
+            "error: a name is given twice",
+        ),
+        (
+            &["--template", "Computer", "--email", "a@b.example"],
+            "error: template 'Computer' needs a name that the token lacks\nhint: add --dns",
+        ),
+        (
+            &["--template", "Computer", "--dns", "a.example", "--ip", "10.0.0.1"],
+            "error: template 'Computer' does not give the name IP:10.0.0.1",
+        ),
+        (
+            &["--template", "Computer", "--dns", "a.example", "--upn", "root@a.example"],
+            "error: template 'Computer' does not give the name UPN:root@a.example",
+        ),
         (&["--template", "WebServer", "--dns", "*.a.example"], "error: '*.a.example' is not a host name"),
         (&["--template", "Computer", "--dns", "a.example", "--ttl", "91d"], "error: invalid value '91d'"),
         (&["--template", "Computer", "--dns", "a.example", "--uses", "0"], "error: invalid value '0'"),
