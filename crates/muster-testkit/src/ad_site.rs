@@ -17,6 +17,7 @@ use muster_server::SystemClock;
 use serde_json::{Value, json};
 
 use crate::ad::{Ad, Forest, SERVICE, Tickets, unique};
+use crate::island::Island;
 use crate::messages;
 use crate::peers::{self, Peer};
 use crate::site::{SigningAlgorithm, Site};
@@ -211,7 +212,17 @@ impl AdSite {
     /// The same for other addresses.
     #[must_use]
     pub fn client_at(&self, tickets: &Tickets, cep: &str, ces: &str) -> Client {
-        let mut child = Command::new(&self.python)
+        self.client_by(Command::new(&self.python), tickets, cep, ces)
+    }
+
+    /// The same on an island that only these ways leave.
+    #[must_use]
+    pub fn client_on(&self, island: &Island, tickets: &Tickets) -> Client {
+        self.client_by(island.command(&self.python), tickets, &self.cep(), &self.ces())
+    }
+
+    fn client_by(&self, mut python: Command, tickets: &Tickets, cep: &str, ces: &str) -> Client {
+        let mut child = python
             .args(["-W", "ignore"])
             .arg(peers::script("zeep_client.py"))
             .args(["--negotiate", cep, ces])

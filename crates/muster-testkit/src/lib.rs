@@ -14,6 +14,7 @@ pub mod ad_site;
 pub mod bed;
 pub mod executable;
 pub mod https;
+pub mod island;
 pub mod kdc;
 pub mod log;
 pub mod messages;

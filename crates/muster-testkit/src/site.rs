@@ -96,9 +96,14 @@ impl Site {
 
     /// Starts the executable and waits until it listens.
     pub fn serve(&mut self) {
+        self.serve_by(Command::new(crate::peers::muster()));
+    }
+
+    /// The same by a command that runs the executable with the arguments which are added to it.
+    pub fn serve_by(&mut self, mut command: Command) {
         let log = self.path("server.log");
         let file = fs::File::create(&log).unwrap();
-        let mut child = Command::new(crate::peers::muster())
+        let mut child = command
             .args(["serve", "--config"])
             .arg(&self.config)
             .stdin(Stdio::null())
@@ -280,6 +285,12 @@ impl Site {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// The server's process; 0 if it does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.server.as_ref().map_or(0, Child::id)
     }
 
     /// Whether the server still runs.
