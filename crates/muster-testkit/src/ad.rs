@@ -115,6 +115,51 @@ impl Ad {
         bed
     }
 
+    /// Runs `work` in a bed that no other test uses, for what would disturb them; `smb`: for the section global of the
+    /// controllers' smb.conf. To be called by the test itself, and by nothing before it: the test is run once more
+    /// inside.
+    pub fn of_its_own(smb: &str, work: impl FnOnce(&Self)) {
+        let Some(outer) = Self::or_not_run() else { return };
+        if std::env::var_os("BED_OWN").is_some() {
+            return work(&outer);
+        }
+        let name = peers::test_name();
+        let test = name.split_once("::").map_or(name.as_str(), |(_, test)| test);
+        let from = PathBuf::from(std::env::var_os("BED_DIR").unwrap());
+        let over = tempfile::Builder::new().prefix("own-").tempdir_in(from.parent().unwrap()).unwrap();
+        std::fs::hard_link(from.join("forests.tar"), over.path().join("forests.tar")).unwrap();
+        for part in ["stamp", "keytabs", "ca"] {
+            let copied = Command::new("cp").arg("-a").arg(from.join(part)).arg(over.path()).status().unwrap();
+            assert!(copied.success());
+        }
+        let mut command = Command::new(peers::script("../beds/ad/up.sh"));
+        command.arg("--forests").arg(&from).arg(std::env::current_exe().unwrap());
+        command.args([test, "--exact", "--nocapture"]);
+        let command = command.env("BED_OVER", over.path()).env("BED_SMB", smb).env("BED_OWN", test);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr]
+            .map(|octets| String::from_utf8_lossy(&octets).into_owned())
+            .concat();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// Changes that the domain controller of CORP.TEST wrote down and made, as JSON, for an account's SID.
+    #[must_use]
+    pub fn changes_by(&self, sid: &str) -> Vec<serde_json::Value> {
+        let folder = PathBuf::from(std::env::var_os("BED_SAMBA").unwrap());
+        let log = std::fs::read(folder.join("samba.log")).unwrap();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines = log.lines().filter_map(|line| serde_json::from_str(line.trim()).ok());
+        let text = |line: &serde_json::Value, name: &str| {
+            line.pointer(name).and_then(serde_json::Value::as_str).map(str::to_owned)
+        };
+        lines
+            .filter(|line: &serde_json::Value| text(line, "/type").as_deref() == Some("dsdbChange"))
+            .filter(|line| text(line, "/dsdbChange/userSid").as_deref() == Some(sid))
+            .filter(|line| text(line, "/dsdbChange/status").as_deref() == Some("Success"))
+            .collect()
+    }
+
     /// A keytab of `world.KEYTABS`.
     #[must_use]
     pub fn keytab(&self, name: &str) -> PathBuf {

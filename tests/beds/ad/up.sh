@@ -9,6 +9,8 @@
 # PARTNER.TEST, which CORP.TEST trusts and which trusts it, and OTHER.TEST, which nobody trusts. What is in them: world.py, templates.py.
 # The first run makes them (4 s each) and keeps them in DIR; every run starts from there (half a second), so nothing that COMMAND
 # changes survives it. When these scripts change, they are made again.
+# BED_OVER=FOLDER: a second one beside one that runs; FOLDER, with copies of the files of DIR, stands in for it. BED_SMB=LINES: for
+# the section global of the controllers' smb.conf.
 #
 # COMMAND sees
 #   KRB5_CONFIG     realms and their KDCs
@@ -55,6 +57,7 @@ if [[ ${BED_INSIDE:-} != "$$" ]]; then
 fi
 unset BED_INSIDE
 ip link set lo up
+[[ -z ${BED_OVER:-} ]] || mount --bind "$BED_OVER" "$bed"
 
 # Made once.
 stamp=$(cat "$here"/*.{sh,py} | sha256sum)
@@ -71,6 +74,10 @@ if [[ $(cat "$bed/stamp" 2>/dev/null) != "$stamp ${forests[*]}" ]]; then
 else
     for forest in "${forests[@]}"; do rm -rf "${bed:?}/$forest"; done
     tar -C "$bed" -xf "$bed/forests.tar"
+fi
+
+if [[ -n ${BED_SMB:-} ]]; then
+    for forest in "${forests[@]}"; do sed -i "/^\[global\]/a $BED_SMB" "$bed/$forest/etc/smb.conf"; done
 fi
 
 cat >"$bed/hosts" <<END

@@ -135,6 +135,7 @@ impl DirectoryPasswords {
         let _place = self.waiting.try_acquire().map_err(|_| Unavailable::Busy)?;
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Unavailable::Busy)?;
         let (realms, forest) = (Arc::clone(&self.realms), domain.forest_realm(&self.identities).to_owned());
+        let trusted = forest != domain.settings.realm;
         let client_realms = vec![domain.settings.realm.clone()];
         let (asked, secret) = (account.clone(), zeroize::Zeroizing::new(password.to_owned()));
         // Waits for the network, so it has a thread of its own, which holds the turn until it is done.
@@ -154,6 +155,13 @@ impl DirectoryPasswords {
                 let pac = pac.map(Arc::new);
                 self.remember(fingerprint, Remembered { until: now, principal, pac, password_set });
                 Ok(caller)
+            }
+            // Only a right password comes so far: another answer than to a wrong one would tell.
+            Err(PasswordRefused::UnknownService(why)) if trusted => {
+                let domain = &domain.settings.domain;
+                tracing::warn!(%domain, %why, "passwords are refused: does the trust still exist?");
+                self.guessed(account, now);
+                Err(AuthError::BadCredentials.into())
             }
             Err(refused) => Err(self.refused(account, &refused, now)),
         }
