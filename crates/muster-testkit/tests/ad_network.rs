@@ -5,13 +5,13 @@
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use muster_testkit::ad::{Ad, Forest};
 use muster_testkit::ad_site::AdSite;
 use muster_testkit::island::{Island, counter, listening_around};
-use muster_testkit::peers::{Peer, muster};
+use muster_testkit::peers::{self, Peer, muster};
 use muster_testkit::tools::{Key, OpenSsl, base64};
 use muster_testkit::{Executable, messages, ports};
 use serde_json::{Value, json};
@@ -208,6 +208,79 @@ fn ac_3_3_nothing_but_https_and_the_revocation_list_comes_in_and_nothing_but_ker
     assert_eq!(counter(server, "Tcp", "AttemptFails"), 0);
     assert_eq!(counter(server, "Ip", "OutNoRoutes"), 0);
     assert_eq!(counter(server, "Udp", "OutDatagrams"), 0);
+}
+
+/// A read-only domain controller, the writable one being stopped.
+struct ReadOnly(Child);
+
+impl ReadOnly {
+    fn start(accounts: &[&str]) -> Self {
+        let log = fs::File::create(bed().join("rodc.log")).unwrap();
+        let mut script = Command::new("setpriv");
+        script.args(["--pdeathsig", "TERM"]).arg(peers::script("../beds/ad/rodc.sh")).args(accounts);
+        let script = script.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        let mut this = Self(script.unwrap());
+        let begin = Instant::now();
+        while TcpStream::connect("127.0.0.5:88").is_err() || TcpStream::connect("127.0.0.5:389").is_err() {
+            let ended = this.0.try_wait().unwrap();
+            let log = fs::read_to_string(bed().join("rodc.log")).unwrap();
+            assert!(ended.is_none() && begin.elapsed() < Duration::from_mins(2), "{ended:?}: {log}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        this
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn bed() -> PathBuf {
+    std::env::var_os("BED_DIR").map(PathBuf::from).unwrap()
+}
+
+#[test]
+fn ac_3_1_read_only_domain_controller_is_enough() {
+    Ad::of_its_own("", |ad| {
+        let mut site = perimeter().unwrap();
+        site.site.change_configuration(|text| text.replace("\"dc1.corp.test\"", "\"rodc1.corp.test\""));
+        let (alice, pc1) = (ad.sid("alice"), ad.sid("PC1"));
+        let _rodc = ReadOnly::start(&["alice", "svc-ces", "PC1$"]);
+        assert!(TcpStream::connect("127.0.0.2:389").is_err(), "the writable controller still runs");
+        let listed = ["127.0.0.5:88".to_owned(), "127.0.0.5:389".to_owned()];
+        let port = site.site.port();
+        let island = Island::new(&listed, &[format!("127.0.0.1:{port}")]);
+        site.site.serve_by(island.command(&muster()));
+
+        let openssl = OpenSsl::new(Peer::OpenSsl.or_not_run().unwrap(), &site.site);
+        for (tickets, template, sid) in
+            [(ad.kinit("alice"), "EnrollersUser", alice), (ad.machine("pc1", "PC1$"), "Machine", pc1)]
+        {
+            let mut client = site.client(&tickets);
+            let may = AdSite::until(|| client.may_enroll(template), |may| *may == Some(true));
+            assert_eq!(may, Some(true), "{template}: {}", site.site.log());
+            let key = openssl.key(Key::Rsa2048, template);
+            let request = base64(&openssl.request(&key, template, &[]));
+            let answer = client.call(&json!({"do": "issue", "request": request}));
+            let certificate = answer["certificate"].as_str().unwrap_or_default();
+            let pem = openssl.pem(template, &muster_testkit::tools::from_base64(certificate));
+            let text = String::from_utf8(openssl.run(&["x509", "-in", &pem, "-noout", "-text"])).unwrap();
+            assert!(text.replace('\n', "").contains(&sid), "{text}");
+        }
+        let url = site.ces().replace("CES_Kerberos", "CES_UsernamePassword");
+        let (status, body) = issue_by_password(&site, &url, "password");
+        assert!(status == 200 && messages::certificate(&body).is_some(), "{body}: {}", site.site.log());
+        let log = fs::read_to_string(bed().join("rodc/samba.log")).unwrap();
+        // Only the KDC itself notes when somebody logged on.
+        let by_others =
+            |line: &&str| line.contains("\"dsdbChange\"") && !line.contains("\"userSid\": \"S-1-5-18\"");
+        assert!(log.contains("\"lastLogon\""), "changes are not logged: {log}");
+        assert_eq!(log.lines().filter(by_others).collect::<Vec<_>>(), [""; 0]);
+    });
 }
 
 #[test]
