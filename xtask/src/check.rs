@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what the compiler and the linter do not see, so that no page and no rule rots.
 
+mod acceptance;
 mod arrows;
 mod docs;
 mod files;
@@ -19,6 +20,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("vectors", vectors::check),
     ("files", files::check),
     ("licences", licences::check),
+    ("acceptance", acceptance::check),
 ];
 
 /// Runs the named checks, all of them without a name; whether nothing was found.

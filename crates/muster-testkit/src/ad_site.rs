@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -212,21 +212,34 @@ impl AdSite {
     /// The same for other addresses.
     #[must_use]
     pub fn client_at(&self, tickets: &Tickets, cep: &str, ces: &str) -> Client {
-        self.client_by(Command::new(&self.python), tickets, cep, ces)
+        self.client_by(Command::new(&self.python), &self.site.ca(), tickets, cep, ces)
+    }
+
+    /// The same, trusting another certificate than the CA's.
+    #[must_use]
+    pub fn client_trusting(&self, trusted: &Path, tickets: &Tickets, cep: &str, ces: &str) -> Client {
+        self.client_by(Command::new(&self.python), trusted, tickets, cep, ces)
     }
 
     /// The same on an island that only these ways leave.
     #[must_use]
     pub fn client_on(&self, island: &Island, tickets: &Tickets) -> Client {
-        self.client_by(island.command(&self.python), tickets, &self.cep(), &self.ces())
+        self.client_by(island.command(&self.python), &self.site.ca(), tickets, &self.cep(), &self.ces())
     }
 
-    fn client_by(&self, mut python: Command, tickets: &Tickets, cep: &str, ces: &str) -> Client {
+    fn client_by(
+        &self,
+        mut python: Command,
+        trusted: &Path,
+        tickets: &Tickets,
+        cep: &str,
+        ces: &str,
+    ) -> Client {
         let mut child = python
             .args(["-W", "ignore"])
             .arg(peers::script("zeep_client.py"))
             .args(["--negotiate", cep, ces])
-            .arg(self.site.ca())
+            .arg(trusted)
             .env("KRB5CCNAME", tickets.cache())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -238,6 +238,70 @@ fn ac_3_2_passwords_get_no_challenge_and_guesses_stop_before_the_account_is_lock
     }
     // The directory would have locked the account after five.
     site.ad.kinit(&user);
+}
+
+/// Whatever is logged, also what only developers look at, and whatever is kept or answered.
+#[test]
+fn ac_3_4_passwords_are_nowhere() {
+    let Some(site) = AdSite::or_not_run() else { return };
+    let mut site = site;
+    site.configure("http", &["HTTP/ces.corp.test"]);
+    site.configure_directory(Forest::Corp, "passwords = true");
+    site.publish(Forest::Corp, PUBLISHED);
+    let mut program = std::process::Command::new(muster_testkit::peers::muster());
+    site.site.serve_by({
+        program.env("RUST_LOG", "trace");
+        program
+    });
+    let right = Ad::password("alice");
+    let (wrong, odd) = ("canary-5f1c0e", "canary-\u{e9}&amp;<>\"'");
+    let url = site.site.cep();
+    let mut answers = String::new();
+    for (user, password) in [
+        ("alice@corp.test", right.as_str()),
+        ("alice@corp.test", wrong),
+        ("nobody@corp.test", wrong),
+        ("canary", odd),
+    ] {
+        let message = messages::get_policies(&url, Some((user, password)));
+        answers += &site.curl.post(&url, &message, &["--include"]).body;
+        // Cut, with a broken end, at the other service, and where nobody asks for a password.
+        for damaged in [
+            message.split_once("</wsse:Security>").unwrap().0,
+            &message.replace("</", "<"),
+            &message.replace("Password", "Passwort"),
+        ] {
+            answers += &site.curl.post(&url, damaged, &["--include"]).body;
+        }
+        for other in [site.site.ces(), site.cep(), site.site.base()] {
+            answers += &site.curl.post(&other, &message, &["--include"]).body;
+        }
+    }
+    assert!(answers.contains("GetPoliciesResponse"), "nobody was let in: {answers}");
     let log = site.site.log();
-    assert!(!log.contains("wrong-") && !log.contains(&Ad::password(&user)), "AC-3.4: a password in the log");
+    assert!(log.contains("TRACE") && log.contains("alice"), "{log}");
+    site.site.stop();
+    let mut kept = walk(&site.site.installed("."));
+    kept.push(("the log".into(), log.into_bytes()));
+    kept.push(("an answer".into(), answers.into_bytes()));
+    assert!(kept.len() > 5);
+    for (place, octets) in kept {
+        for secret in [right.as_str(), wrong, "canary-\u{e9}"] {
+            let found = octets.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret} in {}", place.display());
+        }
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else {
+            files.push((path.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    files
 }

@@ -93,6 +93,22 @@ fn ac_1_2_requester_is_the_user_and_not_the_service() {
     assert!(!row.contains("svc-ces"), "{listed}");
 }
 
+/// The CA is in the service: nobody's ticket is passed on, and no account is trusted to pass one on.
+#[test]
+fn ac_1_5_no_delegation_is_needed() {
+    let Some((site, openssl)) = site(&["EnrollersUser"]) else { return };
+    let account = site.ad.dn("svc-ces");
+    let get = |name: &str| site.ad.directory(Forest::Corp, &["get", &account, name]).concat();
+    // TRUSTED_FOR_DELEGATION and TRUSTED_TO_AUTH_FOR_DELEGATION (MS-ADTS 2.2.16).
+    let flags: u32 = get("userAccountControl").parse().unwrap();
+    assert_eq!(flags & (0x8_0000 | 0x100_0000), 0);
+    assert_eq!(get("msDS-AllowedToDelegateTo"), "");
+    let alice = site.ad.kinit("alice");
+    let mut client = ready(&site, site.client(&alice));
+    let text = read(&openssl, &issue(&mut client, &openssl, "EnrollersUser", "alice"), "alice");
+    assert!(has_sid(&text, &site.ad.sid("alice")), "{text}");
+}
+
 #[test]
 fn ac_1_3_computer_gets_its_own_name_with_an_empty_subject() {
     let Some((site, openssl)) = site(PUBLISHED) else { return };
