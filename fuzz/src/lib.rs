@@ -2,6 +2,8 @@
 //!
 //! Nothing may panic or run for long; what was read can be written, and is then read as the same.
 
+mod rpc;
+
 use std::path::Path;
 
 use muster_client::group_policy::{GroupPolicy, registry_pol as pol};
@@ -21,6 +23,8 @@ use muster_proto::wcce::{
 use muster_proto::wstep::{RequestSecurityToken, RequestSecurityTokenResponse};
 use muster_proto::xcep::{GetPolicies, GetPoliciesResponse};
 use muster_server::Settings;
+
+pub use rpc::{epm_tower, object_reference, rpc_arguments, rpc_message, rpc_results};
 
 /// A message that is refused is answered with a fault, which a client can read.
 pub fn soap_envelope(input: &[u8]) {

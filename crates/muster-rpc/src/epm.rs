@@ -112,8 +112,9 @@ pub fn map_request(interface: Interface) -> Vec<u8> {
     let (interface, transfer) = (interface.syntax(), Syntax::NDR);
     let tower = Tower { interface, transfer, port: 0, address: Ipv4Addr::UNSPECIFIED }.to_octets();
     let mut writer = Writer::new();
-    writer.pointer(true).uuid(Uuid::NIL);
-    writer.pointer(true).count(tower.len()).sized_octets(&tower).align(4);
+    // Full pointers, whose numbers are 1 and 2: some servers take no others.
+    writer.u32(1).uuid(Uuid::NIL);
+    writer.u32(2).count(tower.len()).sized_octets(&tower).align(4);
     // No context handle yet; at most four towers.
     writer.octets(&[0; 20]).u32(4);
     writer.finish()
@@ -165,7 +166,6 @@ pub fn parse_map_response(stub: &[u8]) -> Result<Vec<Tower>, RpcError> {
     let mut towers = Vec::new();
     for _ in present.into_iter().filter(|present| *present) {
         towers.extend(Tower::parse(read_tower(&mut reader)?)?);
-        reader.align(4)?;
     }
     // The status says the same as the number of towers.
     reader.u32()?;

@@ -160,9 +160,7 @@ fn read_interface(reader: &mut Reader<'_>) -> Result<ObjRef, NdrError> {
     }
     let length =
         usize::try_from(length).map_err(|_| NdrError::Invalid("the length of an interface pointer"))?;
-    let found = ObjRef::parse(reader.octets(length)?)?;
-    reader.align(4)?;
-    Ok(found)
+    ObjRef::parse(reader.octets(length)?)
 }
 
 /// The arguments that ask for one interface of a class. `causality` is new for every call.

@@ -107,7 +107,6 @@ fn extensions(reader: &mut Reader<'_>) -> Result<(), NdrError> {
         reader.uuid()?;
         reader.u32()?;
         reader.octets(length)?;
-        reader.align(4)?;
     }
     Ok(())
 }
