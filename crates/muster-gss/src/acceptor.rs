@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::bindings::ChannelBinding;
 use crate::ffi::{self, Acceptance, Context, Cred, Name, NameForm, Usage};
+use crate::initiator::Credential;
 use crate::keytab::{EncryptionType, KeytabEntry, KeytabError, read_keytab};
 use crate::library::Api;
 use crate::pac::{Pac, PacError};
@@ -241,6 +242,31 @@ impl Acceptor {
             return Err(Refused::NoChannelBinding);
         }
         service.accepted(accepted, &token)
+    }
+
+    /// As [`Self::accept`], and also a credential to get tickets in the caller's name with (S4U2Proxy, MS-SFU), for the
+    /// services to which the directory permits `own` to delegate. `own` is of [`crate::Gss::service`] for the account of
+    /// the service that the caller's ticket is for.
+    ///
+    /// `None` if the caller's ticket is not forwardable: the account is sensitive, or the directory does not permit `own` to
+    /// delegate at all.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn accept_delegating(
+        &self,
+        token: &[u8],
+        bindings: &[ChannelBinding],
+        own: &Credential,
+    ) -> Result<(Accepted, Option<Credential>), Refused> {
+        let accepted = self.accept(token, bindings)?;
+        let token = InitialToken::parse(token)?;
+        let (api, cred) = own.parts();
+        // The token has just been accepted, with its binding, and is remembered as used.
+        let leg = Context::new(api)
+            .accept_leg(cred, &token.kerberos(), None)
+            .map_err(|status| refusal(status, &token.ticket))?;
+        Ok((accepted, leg.delegated.map(|cred| Credential::of(api, cred))))
     }
 
     /// Accepts a token that this process made itself, for [`crate::password`].

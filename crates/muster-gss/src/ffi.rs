@@ -6,6 +6,10 @@
 
 #![expect(unsafe_code, reason = "the calls into the library")]
 
+mod dce;
+
+pub(crate) use dce::Leg;
+
 use std::ffi::{CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -23,6 +27,7 @@ pub(crate) const KRB5: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02,
 
 const ACCEPT: c_int = 2;
 const INITIATE: c_int = 1;
+const BOTH: c_int = 0;
 const INDEFINITE: u32 = u32::MAX;
 const MECHANISM_CODE: c_int = 2;
 const CONTINUE_NEEDED: u32 = 1;
@@ -247,6 +252,8 @@ impl Drop for Name {
 pub(crate) enum Usage {
     Accept,
     Initiate,
+    /// Both: a service that also acts for its callers.
+    Both,
 }
 
 /// `gss_cred_id_t`, for the krb5 mechanism alone.
@@ -331,11 +338,38 @@ impl Cred {
     }
 }
 
+impl Cred {
+    /// `gss_acquire_cred_impersonate_name`: S4U2Self. Asks the KDC.
+    pub(crate) fn impersonate(&self, name: &Name) -> Result<Self, Status> {
+        let krb5 = oid(KRB5);
+        let mechanisms = OidSetDesc { count: 1, elements: &krb5 };
+        let (mut minor, mut handle) = (0, ptr::null_mut());
+        // SAFETY: all pointers are to live values of the right types; credential and name are live, and the library
+        // keeps references of its own to what it needs of them.
+        let major = unsafe {
+            (self.api.gss_acquire_cred_impersonate_name)(
+                &mut minor,
+                self.handle,
+                name.handle,
+                INDEFINITE,
+                &mechanisms,
+                INITIATE,
+                &mut handle,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        checked(self.api, major, minor)?;
+        Ok(Self { api: self.api, handle })
+    }
+}
+
 impl Usage {
     fn code(self) -> c_int {
         match self {
             Self::Accept => ACCEPT,
             Self::Initiate => INITIATE,
+            Self::Both => BOTH,
         }
     }
 }

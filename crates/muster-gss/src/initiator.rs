@@ -1,6 +1,6 @@
 //! The client's side: a ticket for a service, and what can be sealed with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -73,6 +73,40 @@ impl Credential {
             }
         };
         Ok(Self { api, cred: Arc::new(cred?) })
+    }
+
+    /// For a service that also acts for its callers.
+    pub(crate) fn service(api: &'static Api, keytab: &Path, principal: &str) -> Result<Self, InitiateError> {
+        let name = Name::import(api, principal, NameForm::Principal)?;
+        let cache = ffi::residual(&format!("MEMORY:muster-service:{principal}:"), keytab);
+        let file = ffi::residual("FILE:", keytab);
+        let store = [
+            ("client_keytab", file.as_slice()),
+            ("keytab", file.as_slice()),
+            ("ccache", cache.as_slice()),
+            // Calls are answered in order on one connection, whose last leg proves that the client is there.
+            ("rcache", b"none:"),
+        ];
+        Ok(Self::of(api, Cred::acquire(api, Some(&name), Usage::Both, &store)?))
+    }
+
+    pub(crate) fn of(api: &'static Api, cred: Cred) -> Self {
+        Self { api, cred: Arc::new(cred) }
+    }
+
+    pub(crate) fn parts(&self) -> (&'static Api, &Arc<Cred>) {
+        (self.api, &self.cred)
+    }
+
+    /// A credential for `user`, `alice@CORP.EXAMPLE`, got without anything of the user's (S4U2Self, MS-SFU). With it tickets
+    /// can be got for the services to which the directory permits this account to delegate (S4U2Proxy). Needs
+    /// [`crate::Gss::service`]. Blocks on the KDC.
+    ///
+    /// # Errors
+    /// [`InitiateError::UnknownAccount`], [`InitiateError::AccountRefused`], or what else the KDC says.
+    pub fn impersonate(&self, user: &str) -> Result<Self, InitiateError> {
+        let name = Name::import(self.api, user, NameForm::Principal)?;
+        Ok(Self::of(self.api, self.cred.impersonate(&name)?))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A machine without that library builds and runs everything else; [`Gss::load`] says what to install.
 //! [`Acceptor`] is the server's side, [`Initiator`] the client's, [`Acceptor::verify_password`] checks passwords with
-//! a KDC, [`Pac`] is what a directory says about a caller.
+//! a KDC, [`Pac`] is what a directory says about a caller. [`DceInitiator`] and [`DceAcceptor`] are for remote procedure
+//! calls of Windows.
 //!
 //! MIT Kerberos 1.19 or later is needed: an older library does not tell whether a token was bound to the channel, and
 //! then every token is refused with [`Refused::NoChannelBinding`].
@@ -11,10 +12,13 @@
 //! Nothing here sets an environment variable; where KDCs are and what is permitted is the system's matter
 //! (`/etc/krb5.conf`, `KRB5_CONFIG`).
 //!
-//! This is the only crate with `unsafe`, in `ffi.rs` and `library.rs`.
+//! This is the only crate with `unsafe`, in `ffi.rs`, `ffi/dce.rs` and `library.rs`.
+
+use std::path::Path;
 
 mod acceptor;
 mod bindings;
+mod dce;
 mod ffi;
 mod initiator;
 mod keytab;
@@ -27,6 +31,7 @@ mod status;
 
 pub use acceptor::{Accepted, Acceptor, AcceptorError, AcceptorSettings, Refused, ReplayCache};
 pub use bindings::{BindingError, ChannelBinding};
+pub use dce::{DceAcceptor, DceInitiator};
 pub use initiator::{
     Channel, Credential, Framing, InitiateError, Initiator, InitiatorSettings, Login, Protection, Step,
 };
@@ -67,6 +72,17 @@ impl Gss {
     /// See [`InitiateError`].
     pub fn credential(self, login: &Login) -> Result<Credential, InitiateError> {
         Credential::new(self.api, login)
+    }
+}
+
+impl Gss {
+    /// A service's own key, to accept calls with, and to act for callers with. The principal, `svc-ces@CORP.EXAMPLE`, must be
+    /// the first in the keytab. Blocks on files; the key is tried when it is first used.
+    ///
+    /// # Errors
+    /// See [`InitiateError`].
+    pub fn service(self, keytab: &Path, principal: &str) -> Result<Credential, InitiateError> {
+        Credential::service(self.api, keytab, principal)
     }
 }
 

@@ -80,6 +80,13 @@ pub(crate) struct KeyValueSetDesc {
     pub(crate) elements: *const KeyValueDesc,
 }
 
+/// `gss_iov_buffer_desc`.
+#[repr(C)]
+pub(crate) struct IovDesc {
+    pub(crate) kind: u32,
+    pub(crate) buffer: BufferDesc,
+}
+
 /// `gss_name_t`, `gss_cred_id_t`, `gss_ctx_id_t`: pointers that only the library looks behind.
 pub(crate) type Handle = *mut c_void;
 
@@ -206,6 +213,43 @@ functions! {
         message: *mut BufferDesc,
         confidential: *mut c_int,
         protection: *mut u32,
+    );
+    gss_wrap_iov(
+        minor: *mut u32,
+        context: Handle,
+        confidential: c_int,
+        protection: u32,
+        was_confidential: *mut c_int,
+        buffers: *mut IovDesc,
+        count: c_int,
+    );
+    gss_wrap_iov_length(
+        minor: *mut u32,
+        context: Handle,
+        confidential: c_int,
+        protection: u32,
+        was_confidential: *mut c_int,
+        buffers: *mut IovDesc,
+        count: c_int,
+    );
+    gss_unwrap_iov(
+        minor: *mut u32,
+        context: Handle,
+        confidential: *mut c_int,
+        protection: *mut u32,
+        buffers: *mut IovDesc,
+        count: c_int,
+    );
+    gss_acquire_cred_impersonate_name(
+        minor: *mut u32,
+        impersonator: Handle,
+        name: Handle,
+        time_req: u32,
+        mechanisms: *const OidSetDesc,
+        usage: c_int,
+        credential: *mut Handle,
+        actual_mechanisms: *mut *mut OidSetDesc,
+        time_rec: *mut u32,
     );
     gss_wrap_size_limit(
         minor: *mut u32,

@@ -179,30 +179,104 @@ pub(crate) enum Answer {
     Incomplete,
 }
 
+/// A NegTokenResp, of either side.
+pub(crate) struct Negotiation {
+    /// `negState`.
+    state: Option<u8>,
+    /// The mechanism that is named is Kerberos, or none is.
+    ours: bool,
+    /// The token inside; empty if there is none.
+    pub(crate) token: Vec<u8>,
+}
+
+impl Negotiation {
+    /// Reads one.
+    pub(crate) fn read(token: &[u8]) -> Result<Self, der::Error> {
+        let mut outer = SliceReader::new(token)?;
+        let mut fields = SliceReader::new(nested(take(&mut outer, context(1))?, Tag::Sequence)?)?;
+        outer.finish()?;
+        let state = match optional(&mut fields, context(0))? {
+            Some(state) => nested(state, Tag::Enumerated)?.first().copied(),
+            None => None,
+        };
+        let mechanism = match optional(&mut fields, context(1))? {
+            Some(mechanism) => Some(nested(mechanism, Tag::ObjectIdentifier)?),
+            None => None,
+        };
+        let response = match optional(&mut fields, context(2))? {
+            Some(response) => nested(response, Tag::OctetString)?,
+            None => &[],
+        };
+        // With one exchange there is nothing that a `mechListMIC` would protect: both names are the same mechanism.
+        optional(&mut fields, context(3))?;
+        fields.finish()?;
+        let ours = mechanism.is_none_or(|mechanism| mechanism == KRB5 || mechanism == MS_KRB5);
+        Ok(Self { state, ours, token: response.to_vec() })
+    }
+
+    /// Whether the other side goes on with Kerberos, or is done with it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.ours && matches!(self.state, None | Some(ACCEPT_COMPLETED | ACCEPT_INCOMPLETE))
+    }
+
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.state == Some(REJECT)
+    }
+}
+
+/// A NegTokenResp with the client's next token in it.
+pub(crate) fn next_leg(token: &[u8]) -> Vec<u8> {
+    element(0xa1, &element(0x30, &element(0xa2, &element(0x04, token))))
+}
+
+/// The server's answer to the first or the last leg of an exchange with several.
+pub(crate) fn answer_leg(complete: bool, microsoft: bool, token: &[u8]) -> Vec<u8> {
+    let state = if complete { ACCEPT_COMPLETED } else { ACCEPT_INCOMPLETE };
+    let mut fields = element(0xa0, &[0x0a, 0x01, state]);
+    if !complete {
+        let mechanism = if microsoft { MS_KRB5 } else { KRB5 };
+        fields.extend(element(0xa1, &element(0x06, mechanism)));
+        fields.extend(element(0xa2, &element(0x04, token)));
+    }
+    element(0xa1, &element(0x30, &fields))
+}
+
+/// A client's first token with a bare AP-REQ in it, as DCE/RPC has it, or a framed one; whether Microsoft's name of the
+/// mechanism was offered first is the second value.
+pub(crate) fn read_dce_offer(token: &[u8]) -> Result<(Vec<u8>, bool), Refused> {
+    if token.len() > MAX_TOKEN {
+        return Err(Refused::TooLong(token.len()));
+    }
+    let (mechanism, rest) = unframe(token)?;
+    if mechanism != SPNEGO {
+        return Err(Mechanism::of(mechanism).map_or_else(|refused| refused, |_| Refused::NotAnApReq));
+    }
+    let (first, token) = neg_token_init(rest).map_err(Syntax::refusal)??;
+    if token.starts_with(NTLM_SIGNATURE) {
+        return Err(Refused::Ntlm);
+    }
+    let ap_req = if token.first() == Some(&0x60) {
+        let (mechanism, rest) = unframe(token)?;
+        Mechanism::of(mechanism)?;
+        ap_req_of(rest)?
+    } else {
+        token
+    };
+    Ticket::of(ap_req)?;
+    Ok((ap_req.to_vec(), first == Mechanism::MicrosoftKerberos))
+}
+
+/// What the AP-REQ of a client says in clear.
+pub(crate) fn ticket_of(ap_req: &[u8]) -> Result<Ticket, Refused> {
+    Ticket::of(ap_req)
+}
+
 /// Reads a server's answer.
 pub(crate) fn read_answer(token: &[u8]) -> Result<Answer, der::Error> {
-    let mut outer = SliceReader::new(token)?;
-    let mut fields = SliceReader::new(nested(take(&mut outer, context(1))?, Tag::Sequence)?)?;
-    outer.finish()?;
-    let state = match optional(&mut fields, context(0))? {
-        Some(state) => nested(state, Tag::Enumerated)?.first().copied(),
-        None => None,
-    };
-    let mechanism = match optional(&mut fields, context(1))? {
-        Some(mechanism) => Some(nested(mechanism, Tag::ObjectIdentifier)?),
-        None => None,
-    };
-    let response = match optional(&mut fields, context(2))? {
-        Some(response) => nested(response, Tag::OctetString)?,
-        None => &[],
-    };
-    // With one exchange there is nothing that a `mechListMIC` would protect: both names are the same mechanism.
-    optional(&mut fields, context(3))?;
-    fields.finish()?;
-    let ours = mechanism.is_none_or(|mechanism| mechanism == KRB5 || mechanism == MS_KRB5);
+    let Negotiation { state, ours, token } = Negotiation::read(token)?;
     Ok(match state {
         Some(REJECT) => Answer::Rejected,
-        Some(ACCEPT_COMPLETED) | None if ours => Answer::Accepted(response.to_vec()),
+        Some(ACCEPT_COMPLETED) | None if ours => Answer::Accepted(token),
         // Windows says "incomplete" where the library of the peer still has to see its AP-REP.
         Some(ACCEPT_INCOMPLETE) | Some(_) | None => Answer::Incomplete,
     })

@@ -1,0 +1,300 @@
+//! Kerberos as DCE/RPC has it (MS-KILE 3.1.1.2, `GSS_C_DCE_STYLE`): three legs, both sides proven, and messages of which
+//! header and trailer are signed and the middle is sealed where it stands.
+
+use crate::ffi::{Context, Initiation, Leg, Name, NameForm};
+use crate::initiator::{Credential, Framing, InitiateError, Step};
+use crate::principal::Principal;
+use crate::spnego::{self, Negotiation};
+
+/// `GSS_C_…_FLAG` of RFC 2744, and MIT's `GSS_C_DCE_STYLE`.
+const MUTUAL: u32 = 0x02;
+const REPLAY: u32 = 0x04;
+const SEQUENCE: u32 = 0x08;
+const CONFIDENTIALITY: u32 = 0x10;
+const INTEGRITY: u32 = 0x20;
+const DCE_STYLE: u32 = 0x1000;
+/// What both sides must have agreed on.
+const NEEDED: u32 = MUTUAL | REPLAY | SEQUENCE | CONFIDENTIALITY | INTEGRITY | DCE_STYLE;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    /// The other side's Kerberos token is awaited.
+    Waiting,
+    /// Kerberos is done; the last word of SPNEGO is awaited.
+    Closing,
+    Done,
+    Failed,
+}
+
+/// The client's side of one connection.
+pub struct DceInitiator {
+    credential: Credential,
+    target: Name,
+    service: String,
+    framing: Framing,
+    context: Context,
+    state: State,
+}
+
+impl std::fmt::Debug for DceInitiator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DceInitiator({}, {:?})", self.service, self.state)
+    }
+}
+
+impl Credential {
+    /// An authentication to `class/host`, such as `HOST/ca01.corp.example`. The host is not looked up in DNS.
+    ///
+    /// # Errors
+    /// If class and host make no name.
+    pub fn dce_initiator(
+        &self,
+        class: &str,
+        host: &str,
+        framing: Framing,
+    ) -> Result<DceInitiator, InitiateError> {
+        let (api, _) = self.parts();
+        let service = format!("{class}/{host}");
+        let target = Name::import(api, &format!("{service}@"), NameForm::Principal)?;
+        let (context, state) = (Context::new(api), State::New);
+        Ok(DceInitiator { credential: self.clone(), target, service, framing, context, state })
+    }
+}
+
+impl DceInitiator {
+    /// How the tokens are wrapped.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The next token: at first without one, then with each answer. Blocks, at first on the KDC.
+    ///
+    /// # Errors
+    /// See [`InitiateError`]; after one, the authentication cannot be gone on with.
+    pub fn step(&mut self, token: Option<&[u8]>) -> Result<Step, InitiateError> {
+        let state = std::mem::replace(&mut self.state, State::Failed);
+        let answer = match (state, token) {
+            (State::New, None) => None,
+            (State::Waiting, Some(token)) => Some(self.unframed(token)?),
+            (State::Closing, Some(token)) => {
+                // Some servers say nothing more; none may say no.
+                if !token.is_empty() {
+                    self.unframed(token)?;
+                }
+                self.state = State::Done;
+                return Ok(Step::Done(None));
+            }
+            _ => return Err(InitiateError::OutOfOrder),
+        };
+        let (_, credential) = self.credential.parts();
+        let how = Initiation { credential, target: &self.target, flags: NEEDED, bindings: None };
+        let progress = self.context.initiate(&how, answer.as_deref())?;
+        if progress.token.is_empty() {
+            return Err(InitiateError::OutOfOrder);
+        }
+        let negotiate = self.framing == Framing::Negotiate;
+        if !progress.complete {
+            self.state = State::Waiting;
+            return Ok(Step::Continue(match (negotiate, answer.is_none()) {
+                (true, true) => spnego::offer(&progress.token),
+                (true, false) => spnego::next_leg(&progress.token),
+                (false, _) => progress.token,
+            }));
+        }
+        if answer.is_none() || progress.flags & NEEDED != NEEDED {
+            return Err(InitiateError::NotProven("it does not agree to prove itself and to seal".to_owned()));
+        }
+        if negotiate {
+            self.state = State::Closing;
+            return Ok(Step::Continue(spnego::next_leg(&progress.token)));
+        }
+        self.state = State::Done;
+        Ok(Step::Done(Some(progress.token)))
+    }
+
+    fn unframed(&self, token: &[u8]) -> Result<Vec<u8>, InitiateError> {
+        if self.framing == Framing::Kerberos {
+            return Ok(token.to_vec());
+        }
+        let said = Negotiation::read(token).map_err(|error| InitiateError::Malformed(error.to_string()))?;
+        if said.is_rejected() {
+            return Err(InitiateError::Rejected);
+        }
+        if said.goes_on() { Ok(said.token) } else { Err(InitiateError::OtherMechanism) }
+    }
+
+    /// The octets of the token that [`Self::seal`] makes for so many octets.
+    ///
+    /// # Errors
+    /// [`InitiateError::OutOfOrder`] before the authentication is done, or what the library says.
+    pub fn token_length(&mut self, stub: usize) -> Result<usize, InitiateError> {
+        Ok(ready(&mut self.context, self.state)?.seal_length(stub)?)
+    }
+
+    /// Seals `stub` where it stands, and signs `header`, `stub` and `trailer`; the token is returned.
+    ///
+    /// # Errors
+    /// [`InitiateError::NotSealed`], or what the library says.
+    pub fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, InitiateError> {
+        seal(ready(&mut self.context, self.state)?, header, stub, trailer)
+    }
+
+    /// The reverse. A message that was changed, replayed, is missing or out of order is an error.
+    ///
+    /// # Errors
+    /// [`InitiateError::NotSealed`] if it was only signed, or what the library says.
+    pub fn unseal(
+        &mut self,
+        header: &[u8],
+        stub: &mut [u8],
+        trailer: &[u8],
+        token: &[u8],
+    ) -> Result<(), InitiateError> {
+        unseal(ready(&mut self.context, self.state)?, header, stub, trailer, token)
+    }
+}
+
+fn ready(context: &mut Context, state: State) -> Result<&mut Context, InitiateError> {
+    // A client may seal its first call before it has seen the last word of SPNEGO.
+    if matches!(state, State::Closing | State::Done) { Ok(context) } else { Err(InitiateError::OutOfOrder) }
+}
+
+fn seal(
+    context: &mut Context,
+    header: &[u8],
+    stub: &mut [u8],
+    trailer: &[u8],
+) -> Result<Vec<u8>, InitiateError> {
+    let (token, sealed) = context.seal(header, stub, trailer)?;
+    if sealed { Ok(token) } else { Err(InitiateError::NotSealed) }
+}
+
+fn unseal(
+    context: &mut Context,
+    header: &[u8],
+    stub: &mut [u8],
+    trailer: &[u8],
+    token: &[u8],
+) -> Result<(), InitiateError> {
+    if context.unseal(header, stub, trailer, token)? { Ok(()) } else { Err(InitiateError::NotSealed) }
+}
+
+/// The server's side of one connection. Its credential is of [`crate::Gss::service`].
+pub struct DceAcceptor {
+    credential: Credential,
+    framing: Framing,
+    microsoft: bool,
+    context: Context,
+    state: State,
+    client: Option<Principal>,
+}
+
+impl std::fmt::Debug for DceAcceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DceAcceptor({:?}, {:?})", self.client, self.state)
+    }
+}
+
+impl Credential {
+    /// The server's end of one connection.
+    #[must_use]
+    pub fn dce_acceptor(&self, framing: Framing) -> DceAcceptor {
+        let context = Context::new(self.parts().0);
+        let (credential, state) = (self.clone(), State::New);
+        DceAcceptor { credential, framing, microsoft: false, context, state, client: None }
+    }
+}
+
+impl DceAcceptor {
+    /// How the tokens are wrapped.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The caller, once the authentication is done.
+    #[must_use]
+    pub fn client(&self) -> Option<&Principal> {
+        self.client.as_ref()
+    }
+
+    /// The next token, from the client's.
+    ///
+    /// # Errors
+    /// See [`InitiateError`]; after one, the authentication cannot be gone on with.
+    pub fn step(&mut self, token: &[u8]) -> Result<Step, InitiateError> {
+        let state = std::mem::replace(&mut self.state, State::Failed);
+        let negotiate = self.framing == Framing::Negotiate;
+        let malformed = |error: crate::acceptor::Refused| InitiateError::Malformed(error.to_string());
+        let token = match state {
+            State::New if negotiate => {
+                let (ap_req, microsoft) = spnego::read_dce_offer(token).map_err(malformed)?;
+                self.microsoft = microsoft;
+                ap_req
+            }
+            State::New => {
+                spnego::ticket_of(token).map_err(malformed)?;
+                token.to_vec()
+            }
+            State::Waiting if negotiate => {
+                let said =
+                    Negotiation::read(token).map_err(|error| InitiateError::Malformed(error.to_string()))?;
+                if !said.goes_on() {
+                    return Err(InitiateError::Rejected);
+                }
+                said.token
+            }
+            State::Waiting => token.to_vec(),
+            State::Closing | State::Done | State::Failed => return Err(InitiateError::OutOfOrder),
+        };
+        let (_, credential) = self.credential.parts();
+        let Leg { client, reply, flags, complete, .. } = self.context.accept_leg(credential, &token, None)?;
+        if !complete {
+            self.state = State::Waiting;
+            let reply = if negotiate { spnego::answer_leg(false, self.microsoft, &reply) } else { reply };
+            return Ok(Step::Continue(reply));
+        }
+        // Complete at once: the client did not ask for proof in three legs.
+        if state == State::New || flags & NEEDED != NEEDED {
+            return Err(InitiateError::NotProven("it does not want proof, or not to seal".to_owned()));
+        }
+        let name = client.display().map_err(InitiateError::from)?;
+        let client = Principal::parse(&name);
+        self.client =
+            Some(client.ok_or_else(|| InitiateError::Malformed("a name without realm".to_owned()))?);
+        self.state = State::Done;
+        Ok(Step::Done(negotiate.then(|| spnego::answer_leg(true, self.microsoft, &[]))))
+    }
+
+    /// As [`DceInitiator::token_length`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn token_length(&mut self, stub: usize) -> Result<usize, InitiateError> {
+        Ok(ready(&mut self.context, self.state)?.seal_length(stub)?)
+    }
+
+    /// As [`DceInitiator::seal`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, InitiateError> {
+        seal(ready(&mut self.context, self.state)?, header, stub, trailer)
+    }
+
+    /// As [`DceInitiator::unseal`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn unseal(
+        &mut self,
+        header: &[u8],
+        stub: &mut [u8],
+        trailer: &[u8],
+        token: &[u8],
+    ) -> Result<(), InitiateError> {
+        unseal(ready(&mut self.context, self.state)?, header, stub, trailer, token)
+    }
+}
