@@ -1,6 +1,10 @@
 //! Both ends of DCE-style Kerberos against each other, in a realm of MIT's KDC; other implementations at the other end are
 //! in the tests of `muster-adcs`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise, in its helpers too"
+)]
 
 use muster_gss::{DceAcceptor, DceInitiator, Framing, Gss, InitiateError, Login, Step};
 use muster_testkit::kdc::{self, Kdc};
