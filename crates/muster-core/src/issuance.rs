@@ -178,8 +178,9 @@ pub struct RequestRecord {
     pub endpoint: String,
     /// The request as received.
     pub raw: Vec<u8>,
-    /// For a renewal: serial number of the certificate renewed.
-    pub renews: Option<Serial>,
+    /// Serial number of the certificate that it was made with, if one of this CA: the one that a renewal renews, or the
+    /// one that a first enrollment signed in with.
+    pub asked_with: Option<Serial>,
 }
 
 /// Whether the intent opens a request or continues one that an officer approved.

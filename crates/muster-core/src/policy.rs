@@ -3,6 +3,7 @@
 //! The order of the checks follows MS-WCCE 3.2.2.6.2.1; where the specification would allow what is known today as
 //! an attack, the stricter rule is in docs/divergences.md.
 
+mod renewal;
 mod subject;
 
 use crate::identity::{AccountName, Method, Principal, Sid};
@@ -13,6 +14,12 @@ use crate::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedTemplate, Su
 use crate::template::{KeyUsage, SubjectSource, Template, eku};
 use crate::time::UnixTime;
 use crate::token::TokenGrant;
+use renewal::Holders;
+
+pub use renewal::{LEAST_INTERVAL, LinePlace, Renewed};
+
+/// The code of a renewal that waits for an officer because its certificate was renewed before with another key.
+pub const FORK_CODE: &str = "RENEW_FORK";
 
 /// Certificates begin this many seconds before they are issued, for clients whose clocks are slow.
 pub const BACKDATE_SECONDS: i64 = 600;
@@ -31,6 +38,8 @@ pub struct KnownCertificate {
     pub not_after: UnixTime,
     /// Revoked or on hold, now.
     pub revoked: bool,
+    /// On hold, now.
+    pub on_hold: bool,
 }
 
 /// What an officer said about a request.
@@ -51,8 +60,11 @@ pub struct Circumstances<'a> {
     pub tls_certificate: Option<&'a [u8]>,
     /// The endpoint accepts renewals only.
     pub renewal_only: bool,
-    /// For a renewal: what the store knows of the certificate that signed it.
-    pub renewed: Option<&'a KnownCertificate>,
+    /// At this endpoint a certificate alone renews: whoever holds one needs no permission to enroll, where the template
+    /// says so too.
+    pub key_based: bool,
+    /// For a renewal: what is known of the certificate that signed it; `None` if it is not one of ours.
+    pub renewed: Option<&'a Renewed>,
     /// The key is on the list of keys that may never be used again.
     pub key_blocked: bool,
     /// What an officer said.
@@ -144,13 +156,47 @@ pub enum Decision {
     Issue(Box<Approved>),
     /// An officer has to look at it first.
     Pend,
+    /// An officer has to look at it first: the certificate was renewed before with another key, so somebody may have a
+    /// copy of its key.
+    Forked,
     /// Refused.
     Deny(Refusal),
 }
 
-/// Finds the one template that a request names and that `principal` may enroll for.
+/// By what right a template is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// The permission to enroll.
+    Enroll,
+    /// A certificate of the template, at an endpoint for key-based renewal.
+    Certificate,
+}
+
+impl Right {
+    /// The right that a request of this form claims; `key_based` says whether the endpoint renews by certificate alone.
+    #[must_use]
+    pub const fn claimed(form: &RequestForm, key_based: bool) -> Self {
+        match form {
+            RequestForm::Renewal { .. } if key_based => Self::Certificate,
+            RequestForm::Renewal { .. }
+            | RequestForm::Pkcs10
+            | RequestForm::CmcFull
+            | RequestForm::OnBehalfOf { .. } => Self::Enroll,
+        }
+    }
+
+    fn covers(self, template: &Template, principal: &Principal) -> bool {
+        match self {
+            Self::Enroll => template.permission(principal).enroll,
+            // Whether the template allows it is said by a refusal of its own, to the holder of a certificate.
+            Self::Certificate => template.may_renew(principal),
+        }
+    }
+}
+
+/// Finds the one template that a request names and that `principal` may have by `right`.
 ///
-/// `catalog` are the templates that this CA offers. Templates that `principal` may not enroll for are treated as if
+/// `catalog` are the templates that this CA offers. Templates that `principal` may not have are treated as if
 /// they were not there, so that no mixture of names tells which of them exist.
 ///
 /// # Errors
@@ -160,9 +206,10 @@ pub fn authorize<'t>(
     principal: &Principal,
     catalog: &'t [Template],
     requested: &RequestedTemplate,
+    right: Right,
 ) -> Result<&'t Template, Refusal> {
     let find = |named: &dyn Fn(&Template) -> bool| {
-        catalog.iter().find(|template| named(template)).filter(|t| t.permission(principal).enroll)
+        catalog.iter().find(|template| named(template)).filter(|t| right.covers(t, principal))
     };
     let by_name = requested.names.iter().map(|name| find(&|t| t.name.eq_ignore_ascii_case(name)));
     let by_oid = requested.identifiers.iter().map(|(oid, ..)| find(&|t| t.oid.as_ref() == Some(oid)));
@@ -200,11 +247,11 @@ pub fn decide(
 ) -> Decision {
     match examine(principal, template, submission, circumstances) {
         Err(refusal) => Decision::Deny(refusal),
-        Ok((renewal, contents)) => {
-            // With names from the request, an approved name could be swapped for another. [`crate::risk`] refuses such
-            // a template; one that was stored by other means is approved each time.
-            let needed = template.issuance.approval && !(renewal && is_approved_before(template));
+        Ok((holders, contents)) => {
+            let approved_before = holders.is_some() && is_approved_before(template, circumstances);
+            let needed = template.issuance.approval && !approved_before;
             match circumstances.approval {
+                Approval::NotGiven if holders == Some(Holders::Two) => Decision::Forked,
                 Approval::NotGiven if needed => Decision::Pend,
                 Approval::NotGiven | Approval::Given => {
                     Decision::Issue(Box::new(Approved { contents, requester: principal.name.clone() }))
@@ -333,37 +380,40 @@ pub fn approve_exchange(
     Ok(Approved { contents, requester: AccountName::own_service() })
 }
 
-/// Whether a renewal needs neither an officer nor an agent again.
-fn is_approved_before(template: &Template) -> bool {
-    template.issuance.renewal_without_approval && template.subject.source == SubjectSource::Identity
+/// Whether a renewal needs neither an officer nor an agent again. Names cannot be swapped in it: they come from the
+/// identity, or are those of the old certificate, which an officer has seen if the template asked for it then.
+fn is_approved_before(template: &Template, circumstances: &Circumstances<'_>) -> bool {
+    let seen = circumstances.renewed.is_some_and(|renewed| renewed.line.approved);
+    template.issuance.renewal_without_approval && (template.subject.source == SubjectSource::Identity || seen)
 }
 
-/// Every check that does not depend on an officer. Returns whether it is a renewal, and the contents.
+/// Every check that does not depend on an officer. Returns, for a renewal, who holds the certificate, and the contents.
 fn examine(
     principal: &Principal,
     template: &Template,
     submission: &Submission,
     circumstances: &Circumstances<'_>,
-) -> Result<(bool, CertificateContents), Refusal> {
-    if !template.permission(principal).enroll {
+) -> Result<(Option<Holders>, CertificateContents), Refusal> {
+    if !Right::claimed(&submission.form, circumstances.key_based).covers(template, principal) {
         return Err(Refusal::TemplateDenied);
     }
     if principal.token.is_some() {
         TokenGrant::check_form(&submission.form, circumstances.method)?;
     }
-    let renewal = match &submission.form {
+    let holders = match &submission.form {
         RequestForm::Pkcs10 | RequestForm::CmcFull if circumstances.renewal_only => {
             return Err(Refusal::RenewalOnly);
         }
-        RequestForm::Pkcs10 | RequestForm::CmcFull => false,
-        RequestForm::Renewal { old_certificate } => {
-            check_renewal(principal, template, old_certificate, circumstances)?;
-            true
+        RequestForm::Pkcs10 | RequestForm::CmcFull => None,
+        RequestForm::Renewal { old_certificate, extra_signers } => {
+            let (old, extra) = (old_certificate, *extra_signers);
+            Some(renewal::check(principal, template, submission, old, extra, circumstances)?)
         }
         RequestForm::OnBehalfOf { .. } => return Err(Refusal::OnBehalfOf),
     };
     // A template of a directory may ask for them; nothing here verifies one yet.
-    if template.issuance.signatures > 0 && !(renewal && is_approved_before(template)) {
+    if template.issuance.signatures > 0 && !(holders.is_some() && is_approved_before(template, circumstances))
+    {
         return Err(Refusal::SignatureRequired);
     }
     check_key(template, &submission.key, circumstances.key_blocked)?;
@@ -380,7 +430,11 @@ fn examine(
             subject::of_token(principal, token, template).map_err(|_| Refusal::TokenTemplate)?
         }
         (None, SubjectSource::Identity) => subject::of_identity(principal, template)?,
-        (None, SubjectSource::Request) => subject::of_request(principal, template, &submission.names)?,
+        (None, SubjectSource::Request) => {
+            // A renewal keeps the names, as long as they are allowed.
+            let kept = circumstances.renewed.filter(|_| holders.is_some()).map(|renewed| &renewed.names);
+            subject::of_request(principal, template, kept.unwrap_or(&submission.names))?
+        }
     };
     let not_before = circumstances.now.plus(-BACKDATE_SECONDS);
     let not_after = template.validity.end(circumstances.now).min(circumstances.ca_not_after);
@@ -391,7 +445,7 @@ fn examine(
     // A template in the catalog always has an identifier: the store gives it one when it is added.
     let oid = template.oid.clone().ok_or(Refusal::TemplateDenied)?;
     Ok((
-        renewal,
+        holders,
         CertificateContents {
             subject,
             alternatives,
@@ -406,34 +460,6 @@ fn examine(
             sid: principal.sid.clone(),
         },
     ))
-}
-
-fn check_renewal(
-    principal: &Principal,
-    template: &Template,
-    old_certificate: &[u8],
-    circumstances: &Circumstances<'_>,
-) -> Result<(), Refusal> {
-    match circumstances.method {
-        Method::ClientCertificate if circumstances.tls_certificate != Some(old_certificate) => {
-            return Err(Refusal::RenewalSigner);
-        }
-        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => {}
-    }
-    let known = circumstances.renewed.ok_or(Refusal::RenewalUnknown)?;
-    if known.account != principal.name {
-        return Err(Refusal::RenewalForeign);
-    }
-    if known.revoked {
-        return Err(Refusal::RenewalRevoked);
-    }
-    if circumstances.now > known.not_after || circumstances.now < known.not_before {
-        return Err(Refusal::RenewalExpired(known.not_after));
-    }
-    if Some(&known.template) != template.oid.as_ref() {
-        return Err(Refusal::RenewalTemplate);
-    }
-    Ok(())
 }
 
 fn check_key(template: &Template, key: &PublicKey, blocked: bool) -> Result<(), Refusal> {

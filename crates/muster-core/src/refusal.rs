@@ -112,12 +112,57 @@ pub enum Refusal {
     /// It belongs to somebody else.
     #[error("The certificate to be renewed belongs to another account; enroll anew.")]
     RenewalForeign,
-    /// It has expired or is not valid yet.
-    #[error("The certificate to be renewed is not valid now ({0}); enroll anew with another sign-in method.")]
+    /// Somebody signed besides the old and the new key.
+    #[error(
+        "The renewal is signed by somebody else besides the certificate to be renewed; leave that signature out."
+    )]
+    RenewalCosigned,
+    /// It begins later.
+    #[error("The certificate to be renewed is not valid before {0}; check the clocks and try again then.")]
+    RenewalNotYetValid(UnixTime),
+    /// It has expired.
+    #[error("The certificate to be renewed expired on {0}; enroll anew with another sign-in method.")]
     RenewalExpired(UnixTime),
+    /// It is on hold.
+    #[error("The certificate to be renewed is on hold; ask your administrator to release it.")]
+    RenewalOnHold,
     /// It was revoked.
     #[error("The certificate to be renewed has been revoked; ask your administrator.")]
     RenewalRevoked,
+    /// The account has another security identifier than the certificate.
+    #[error(
+        "The account of the certificate to be renewed was replaced by another one of the same name; enroll anew."
+    )]
+    RenewalReplaced,
+    /// The template does not, or no longer, let a certificate alone renew.
+    #[error(
+        "This template does not allow key-based renewal; renew at another address of the enrollment policy."
+    )]
+    RenewalKeyBased,
+    /// It asks for other names.
+    #[error(
+        "A renewal keeps the names of its certificate, but this one asks for others ({0}); enroll anew for those."
+    )]
+    RenewalNames(String),
+    /// Too early in the life of the certificate.
+    #[error("The certificate can be renewed from {0} on; try again then.")]
+    RenewalTooEarly(UnixTime),
+    /// Renewed too often since the account last signed in with something else.
+    #[error(
+        "The certificate was renewed {0} times, the most that the template allows; enroll anew with another sign-in method."
+    )]
+    RenewalLimit(u32),
+    /// Too long ago that the account signed in with something else.
+    #[error(
+        "The certificate goes back to an enrollment of {0}, longer ago than the template allows; enroll anew with another sign-in method."
+    )]
+    RenewalAge(UnixTime),
+    /// The template wants a new key.
+    #[error("The renewal has the key of the certificate to be renewed; create a new key.")]
+    RenewalNewKey,
+    /// The template wants the same key.
+    #[error("This template renews with the same key, but the renewal has another one; keep the key.")]
+    RenewalSameKey,
     /// It was issued from another template.
     #[error(
         "The certificate to be renewed was issued from another template; renew with that template or enroll anew."
@@ -195,8 +240,19 @@ impl Refusal {
             Self::RenewalOnly => "RENEWAL_ONLY",
             Self::RenewalUnknown => "RENEW_UNKNOWN",
             Self::RenewalForeign => "RENEW_FOREIGN",
+            Self::RenewalCosigned => "RENEW_COSIGNED",
+            Self::RenewalNotYetValid(_) => "RENEW_NOT_YET_VALID",
             Self::RenewalExpired(_) => "RENEW_EXPIRED",
+            Self::RenewalOnHold => "RENEW_ON_HOLD",
             Self::RenewalRevoked => "RENEW_REVOKED",
+            Self::RenewalReplaced => "RENEW_REPLACED",
+            Self::RenewalKeyBased => "RENEW_KEY_BASED",
+            Self::RenewalNames(_) => "RENEW_NAMES",
+            Self::RenewalTooEarly(_) => "RENEW_TOO_EARLY",
+            Self::RenewalLimit(_) => "RENEW_LIMIT",
+            Self::RenewalAge(_) => "RENEW_AGE",
+            Self::RenewalNewKey => "RENEW_NEW_KEY",
+            Self::RenewalSameKey => "RENEW_KEY",
             Self::RenewalTemplate => "RENEW_TEMPLATE",
             Self::RenewalSigner => "RENEW_SIGNER",
             Self::TokenForm => "TOKEN_FORM",

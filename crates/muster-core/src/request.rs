@@ -176,6 +176,8 @@ pub enum RequestForm {
     Renewal {
         /// The certificate that signed, DER; the signature was verified over the received octets.
         old_certificate: Vec<u8>,
+        /// How many signed besides the old and the new key.
+        extra_signers: usize,
     },
     /// A request for somebody else: its signed attributes name another requester (MS-WCCE 2.2.2.7.10).
     OnBehalfOf {
@@ -187,13 +189,16 @@ pub enum RequestForm {
 }
 
 impl RequestForm {
+    /// The word for a renewal.
+    pub const RENEWAL: &'static str = "renewal";
+
     /// A word for logs and audit records.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pkcs10 => "pkcs10",
             Self::CmcFull => "cmc_full",
-            Self::Renewal { .. } => "renewal",
+            Self::Renewal { .. } => Self::RENEWAL,
             Self::OnBehalfOf { .. } => "on_behalf_of",
         }
     }

@@ -56,12 +56,6 @@ pub enum Risk {
          grant enroll to a group or to accounts"
     )]
     OpenToAll(String),
-    /// An officer approves names once, and a renewal asks for others.
-    #[error(
-        "template '{0}' takes names from the request but renews without approval, so that an approved name can be \
-         swapped for another (ESC1): set issuance.renewal_without_approval = false"
-    )]
-    UnseenRenewal(String),
 }
 
 /// Looks for the combinations above.
@@ -91,11 +85,6 @@ pub fn check(template: &Template) -> Result<(), Risk> {
     }
     match template.subject.source {
         SubjectSource::Identity => Ok(()),
-        SubjectSource::Request
-            if template.issuance.approval && template.issuance.renewal_without_approval =>
-        {
-            Err(Risk::UnseenRenewal(name()))
-        }
         SubjectSource::Request if template.issuance.approval => Ok(()),
         SubjectSource::Request => {
             if AUTHENTICATION.iter().any(|oid| template.has_eku(oid)) {

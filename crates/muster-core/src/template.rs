@@ -242,7 +242,8 @@ pub struct IssuanceRules {
     /// An officer has to approve a first enrollment.
     #[serde(default)]
     pub approval: bool,
-    /// A renewal needs no new approval; only with names from the identity.
+    /// A renewal needs no new approval. With names from the request that holds where an officer approved the enrollment
+    /// that it goes back to.
     #[serde(default)]
     pub renewal_without_approval: bool,
     /// Signatures of enrollment agents that a request must carry.
@@ -251,6 +252,55 @@ pub struct IssuanceRules {
     /// Extended key usage that their certificates must have.
     #[serde(default)]
     pub signature_eku: Option<Oid>,
+}
+
+/// What is asked of a renewal beside what is asked of an enrollment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RenewalRules {
+    /// Where an endpoint for key-based renewal asks, a certificate of this template is enough: its holder needs no
+    /// permission to enroll.
+    pub key_based: bool,
+    /// Whether a renewal brings a new key.
+    pub key: RenewalKey,
+    /// At addresses for renewals, a certificate alone renews within this last part of its life, in percent, or within
+    /// `validity.renew_before_days` where that is longer. 100: at any time.
+    pub window_percent: u32,
+    /// There, so often after a sign-in with something else than a certificate; 0: as often as they like.
+    pub max_generations: u32,
+    /// There, for so many days after such a sign-in; 0: for ever.
+    pub max_age_days: u32,
+}
+
+impl RenewalRules {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for RenewalRules {
+    fn default() -> Self {
+        Self {
+            key_based: false,
+            key: RenewalKey::New,
+            window_percent: 20,
+            max_generations: 8,
+            max_age_days: 3 * 365,
+        }
+    }
+}
+
+/// Which key a renewal brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenewalKey {
+    /// A new one.
+    #[default]
+    New,
+    /// That of the certificate to be renewed.
+    Same,
+    /// Either.
+    Any,
 }
 
 /// Who may do what. Deny wins over allow.
@@ -362,6 +412,9 @@ pub struct Template {
     /// Approval and signatures.
     #[serde(default)]
     pub issuance: IssuanceRules,
+    /// Renewal.
+    #[serde(default, skip_serializing_if = "RenewalRules::is_default")]
+    pub renewal: RenewalRules,
     /// Who may enroll.
     #[serde(default)]
     pub permissions: Permissions,
@@ -449,6 +502,21 @@ impl Template {
         };
         let enroll = principal.kind == self.kind && enroll;
         Permission { enroll, auto_enroll: enroll && auto_enroll }
+    }
+
+    /// Whether `principal` may renew by a certificate alone, where template and endpoint allow it: the permission to
+    /// enroll is not needed, but nobody may have taken it away from `principal` expressly.
+    #[must_use]
+    pub fn may_renew(&self, principal: &Principal) -> bool {
+        // What a token was made for is all that it can renew.
+        if principal.token.is_some() {
+            return self.permission(principal).enroll;
+        }
+        let denied = match &self.permissions.access {
+            Some(list) => access::is_denied(list, AccessRight::Enroll, &principal.sids),
+            None => self.permissions.deny.iter().any(|grantee| grantee.covers(principal)),
+        };
+        principal.kind == self.kind && !denied
     }
 
     /// Whether the template has this extended key usage.

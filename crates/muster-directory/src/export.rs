@@ -8,8 +8,8 @@ use muster_core::identity::{PrincipalKind, Sid};
 use muster_core::names::NameAttribute;
 use muster_core::request::KeyAlgorithm;
 use muster_core::template::{
-    AccessEffect, AccessEntry, AccessRight, AltNameFrom, CommonNameFrom, Grantee, KeyUsage, SubjectSource,
-    Template,
+    AccessEffect, AccessEntry, AccessRight, AltNameFrom, CommonNameFrom, Grantee, KeyUsage, RenewalKey,
+    RenewalRules, SubjectSource, Template,
 };
 
 use crate::descriptor::{AUTO_ENROLL, Ace, Dacl, Descriptor, ENROLL, mask};
@@ -72,6 +72,7 @@ pub fn export(template: &Template, administrators: &[Sid]) -> Result<Export, Exp
         | bit(automatic, general::AUTO_ENROLLMENT);
     let enrollment_flags = bit(template.issuance.approval, enrollment::PEND_ALL_REQUESTS)
         | bit(template.issuance.renewal_without_approval, enrollment::PREVIOUS_APPROVAL)
+        | bit(key_based(template, &mut losses), enrollment::KEY_BASED_RENEWAL)
         | bit(automatic, enrollment::AUTO_ENROLLMENT);
     if template.subject.domain_controllers && !access.iter().any(|entry| is_domain_controllers(&entry.sid)) {
         losses.push("subject.domain_controllers: no domain controllers may enroll".to_owned());
@@ -97,7 +98,9 @@ pub fn export(template: &Template, administrators: &[Sid]) -> Result<Export, Exp
     put("pKIDefaultCSPs", vec![format!("1,{}", provider(template, algorithm))]);
     put("msPKI-RA-Signature", vec![template.issuance.signatures.to_string()]);
     put("msPKI-Enrollment-Flag", signed(enrollment_flags));
-    put("msPKI-Private-Key-Flag", signed(bit(template.key.exportable, private_key::EXPORTABLE)));
+    let private_key_flags = bit(template.key.exportable, private_key::EXPORTABLE)
+        | bit(template.renewal.key == RenewalKey::Same, private_key::SAME_KEY_RENEWAL);
+    put("msPKI-Private-Key-Flag", signed(private_key_flags));
     put("msPKI-Certificate-Name-Flag", signed(subject_flags(template, &mut losses)));
     put("msPKI-Minimal-Key-Size", vec![wire.minimal_key_length.to_string()]);
     put("msPKI-Template-Schema-Version", vec![wire.schema_version.to_string()]);
@@ -116,6 +119,28 @@ pub fn export(template: &Template, administrators: &[Sid]) -> Result<Export, Exp
     attributes.insert("pKIOverlapPeriod", vec![period::to_octets(wire.renewal_seconds).to_vec()]);
     attributes.insert("nTSecurityDescriptor", vec![descriptor(&access, administrators).to_octets()]);
     Ok(Export { attributes, losses })
+}
+
+/// Whether key-based renewal can be written down, and what else about renewal cannot.
+fn key_based(template: &Template, losses: &mut Vec<String>) -> bool {
+    let rules = &template.renewal;
+    let usual = RenewalRules { key_based: rules.key_based, key: rules.key, ..RenewalRules::default() };
+    if rules.key == RenewalKey::Any {
+        losses.push("renewal.key: it becomes new".to_owned());
+    }
+    if *rules != usual {
+        losses.push("renewal: the limits become those that a new template has".to_owned());
+    }
+    let possible =
+        template.subject.source == SubjectSource::Request && template.issuance.renewal_without_approval;
+    if rules.key_based && !possible {
+        losses.push(
+            "renewal.key_based: a directory knows it only with names from the request and \
+             issuance.renewal_without_approval"
+                .to_owned(),
+        );
+    }
+    rules.key_based && possible
 }
 
 /// Schema 2 where a legacy provider makes RSA keys, schema 3 where a key storage provider makes others.
@@ -186,7 +211,8 @@ fn subject_flags(template: &Template, losses: &mut Vec<String>) -> u32 {
                 "they become organization, unit, locality, state, country and own e-mail",
             );
         }
-        return name::ENROLLEE_SUPPLIES_SUBJECT;
+        let kept = if template.renewal.key_based { name::OLD_CERTIFICATE_SUPPLIES_SUBJECT } else { 0 };
+        return name::ENROLLEE_SUPPLIES_SUBJECT | kept;
     }
     let subject = match (rules.common_name, template.kind) {
         (CommonNameFrom::DirectoryPath, _) => name::DIRECTORY_PATH,

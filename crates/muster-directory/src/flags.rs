@@ -65,6 +65,9 @@ pub(crate) mod enrollment {
     pub(crate) const PUBLISH_TO_DS: u32 = 0x8;
     pub(crate) const AUTO_ENROLLMENT: u32 = 0x20;
     pub(crate) const PREVIOUS_APPROVAL: u32 = 0x40;
+    pub(crate) const KEY_BASED_RENEWAL: u32 = 0x1_0000;
+    pub(crate) const KEY_BASED_RENEWAL_NAME: &str =
+        "CT_FLAG_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT";
     pub(crate) const POLICIES_FROM_REQUEST: u32 = 0x2_0000;
     pub(crate) const ALL: &[Flag] = &[
         ignored(
@@ -101,11 +104,7 @@ pub(crate) mod enrollment {
             "CT_FLAG_INCLUDE_BASIC_CONSTRAINTS_FOR_EE_CERTS",
             "certificates of end entities carry no basic constraints",
         ),
-        ignored(
-            0x1_0000,
-            "CT_FLAG_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT",
-            "a renewal needs an account that may enroll today",
-        ),
+        followed(KEY_BASED_RENEWAL, KEY_BASED_RENEWAL_NAME),
         ignored(
             POLICIES_FROM_REQUEST,
             "CT_FLAG_ISSUANCE_POLICIES_FROM_REQUEST",
@@ -125,6 +124,7 @@ pub(crate) mod private_key {
     use super::{Flag, followed, ignored, refused};
 
     pub(crate) const EXPORTABLE: u32 = 0x10;
+    pub(crate) const SAME_KEY_RENEWAL: u32 = 0x80;
     pub(crate) const USE_LEGACY_PROVIDER: u32 = 0x100;
     pub(crate) const VERSIONS: u32 = 0x0f0f_0000;
     const TRUST: &str = "keys are not attested, so the kind of trust in attestation does not matter";
@@ -137,7 +137,7 @@ pub(crate) mod private_key {
         followed(EXPORTABLE, "CT_FLAG_EXPORTABLE_KEY"),
         followed(0x20, "CT_FLAG_STRONG_KEY_PROTECTION_REQUIRED"),
         followed(0x40, "CT_FLAG_REQUIRE_ALTERNATE_SIGNATURE_ALGORITHM"),
-        ignored(0x80, "CT_FLAG_REQUIRE_SAME_KEY_RENEWAL", "a renewal may bring another key"),
+        followed(SAME_KEY_RENEWAL, "CT_FLAG_REQUIRE_SAME_KEY_RENEWAL"),
         followed(USE_LEGACY_PROVIDER, "CT_FLAG_USE_LEGACY_PROVIDER"),
         ignored(0x200, "CT_FLAG_EK_TRUST_ON_USE", TRUST),
         ignored(0x400, "CT_FLAG_EK_VALIDATE_CERT", TRUST),
@@ -158,6 +158,7 @@ pub(crate) mod name {
     use super::{Flag, followed, ignored};
 
     pub(crate) const ENROLLEE_SUPPLIES_SUBJECT: u32 = 0x1;
+    pub(crate) const OLD_CERTIFICATE_SUPPLIES_SUBJECT: u32 = 0x8;
     pub(crate) const ALT_DOMAIN_DNS: u32 = 0x40_0000;
     pub(crate) const ALT_SPN: u32 = 0x80_0000;
     pub(crate) const ALT_GUID: u32 = 0x100_0000;
@@ -170,7 +171,7 @@ pub(crate) mod name {
     pub(crate) const DIRECTORY_PATH: u32 = 0x8000_0000;
     pub(crate) const ALL: &[Flag] = &[
         followed(ENROLLEE_SUPPLIES_SUBJECT, "CT_FLAG_ENROLLEE_SUPPLIES_SUBJECT"),
-        followed(0x8, "CT_FLAG_OLD_CERT_SUPPLIES_SUBJECT_AND_ALT_NAME"),
+        followed(OLD_CERTIFICATE_SUPPLIES_SUBJECT, "CT_FLAG_OLD_CERT_SUPPLIES_SUBJECT_AND_ALT_NAME"),
         ignored(
             0x1_0000,
             "CT_FLAG_ENROLLEE_SUPPLIES_SUBJECT_ALT_NAME",

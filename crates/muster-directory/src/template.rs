@@ -6,8 +6,8 @@
 
 use muster_core::identity::PrincipalKind;
 use muster_core::template::{
-    AccessEffect, AccessEntry, AccessRight, IssuanceRules, Permissions, SubjectSource, Template,
-    ValidityRules,
+    AccessEffect, AccessEntry, AccessRight, IssuanceRules, Permissions, RenewalKey, RenewalRules,
+    SubjectSource, Template, ValidityRules,
 };
 use muster_core::{Oid, risk};
 use serde::{Deserialize, Serialize};
@@ -219,7 +219,8 @@ impl DirectoryTemplate {
                 Vec::new()
             },
             supersedes: superseded(entry, &mut findings)?,
-            issuance: issuance(&wire, approval, subject.source, &mut findings),
+            issuance: issuance(&wire, approval, &mut findings),
+            renewal: renewal(&wire, subject.source, &mut findings),
             subject,
             key,
             validity: validity(&wire)?,
@@ -349,12 +350,7 @@ fn superseded(entry: &RawEntry, findings: &mut Vec<Finding>) -> Result<Vec<Strin
     Ok(names.into_iter().filter(|name| plain(name)).map(str::to_owned).collect())
 }
 
-fn issuance(
-    wire: &WireTemplate,
-    approval: bool,
-    source: SubjectSource,
-    findings: &mut Vec<Finding>,
-) -> IssuanceRules {
+fn issuance(wire: &WireTemplate, approval: bool, findings: &mut Vec<Finding>) -> IssuanceRules {
     if wire.ra_signatures > 0 {
         findings.push(Finding::new(
             Effect::Refused,
@@ -362,19 +358,32 @@ fn issuance(
             "signatures of enrollment agents are not verified here yet; let another CA serve the template",
         ));
     }
-    let approved_before = wire.enrollment_flags & flags::enrollment::PREVIOUS_APPROVAL != 0;
-    if approved_before && approval && source == SubjectSource::Request {
-        findings.push(Finding::new(
-            Effect::Ignored,
-            "CT_FLAG_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT",
-            "names come from the request, so a renewal is approved like a first enrollment",
-        ));
-    }
     IssuanceRules {
         approval,
-        renewal_without_approval: approved_before && source == SubjectSource::Identity,
+        renewal_without_approval: wire.enrollment_flags & flags::enrollment::PREVIOUS_APPROVAL != 0,
         signatures: wire.ra_signatures,
         signature_eku: wire.ra_application_policies.first().cloned(),
+    }
+}
+
+/// Key-based renewal needs three flags (MS-WCCE 3.2.2.6.2.1.4.5.6); limits are not a directory's.
+fn renewal(wire: &WireTemplate, source: SubjectSource, findings: &mut Vec<Finding>) -> RenewalRules {
+    let flag = |bit| wire.enrollment_flags & bit != 0;
+    let wanted = flag(flags::enrollment::KEY_BASED_RENEWAL);
+    let key_based = wanted && flag(flags::enrollment::PREVIOUS_APPROVAL) && source == SubjectSource::Request;
+    if wanted && !key_based {
+        findings.push(Finding::new(
+            Effect::Ignored,
+            flags::enrollment::KEY_BASED_RENEWAL_NAME,
+            "key-based renewal needs CT_FLAG_ENROLLEE_SUPPLIES_SUBJECT and \
+             CT_FLAG_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT as well",
+        ));
+    }
+    let same = wire.private_key_flags & flags::private_key::SAME_KEY_RENEWAL != 0;
+    RenewalRules {
+        key_based,
+        key: if same { RenewalKey::Same } else { RenewalKey::New },
+        ..RenewalRules::default()
     }
 }
 
@@ -431,11 +440,6 @@ fn judge(template: &Template, findings: &mut Vec<Finding>) {
             Effect::NeedsAcceptance,
             "nTSecurityDescriptor",
             "names come from the request, and nearly everybody may enroll; grant Enroll to a group".to_owned(),
-        ),
-        risk::Risk::UnseenRenewal(_) => (
-            Effect::NeedsAcceptance,
-            "CT_FLAG_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT",
-            "names come from the request, and a renewal could swap an approved one for another (ESC1)".to_owned(),
         ),
     };
     findings.push(Finding::new(effect, about, sentence));

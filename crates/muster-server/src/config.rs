@@ -126,6 +126,8 @@ pub struct Endpoint {
     pub priority: u32,
     /// First enrollments are refused.
     pub renewal_only: bool,
+    /// Enrollment: a certificate alone renews, where its template allows it. Policy: tells of nothing else.
+    pub key_based_renewal: bool,
 }
 
 /// An enrollment URL of another node.
@@ -139,6 +141,8 @@ pub struct Advertised {
     pub priority: u32,
     /// First enrollments are refused there.
     pub renewal_only: bool,
+    /// A certificate alone renews there.
+    pub key_based_renewal: bool,
 }
 
 /// A CA whose certificates may authenticate.

@@ -9,6 +9,7 @@ use crate::fault::RequestFault;
 
 const BASIC_CONSTRAINTS: &str = "2.5.29.19";
 const KEY_USAGE: &str = "2.5.29.15";
+const SUBJECT_ALT_NAME: &str = "2.5.29.17";
 const SID_EXTENSION: &str = "1.3.6.1.4.1.311.25.2";
 /// A SID may also hide in an alternative name of the kind URI.
 const SID_URI: &str = "tag:microsoft.com,2022-09-14:sid:";
@@ -47,7 +48,8 @@ fn form(parsed: &ParsedRequest) -> RequestForm {
         wcce::RequestForm::Pkcs10 => RequestForm::Pkcs10,
         wcce::RequestForm::Cms { .. } | wcce::RequestForm::Cmc { .. } => RequestForm::CmcFull,
         wcce::RequestForm::CmsRenewal { renewed, .. } | wcce::RequestForm::CmcRenewal { renewed, .. } => {
-            RequestForm::Renewal { old_certificate: renewed.certificate_der.clone() }
+            let extra_signers = parsed.form.cosigners().len();
+            RequestForm::Renewal { old_certificate: renewed.certificate_der.clone(), extra_signers }
         }
     }
 }
@@ -85,7 +87,38 @@ fn key(key: &wcce::PublicKey) -> PublicKey {
 
 fn names(parsed: &ParsedRequest) -> RequestedNames {
     let mut names = RequestedNames::default();
-    for rdn in parsed.subject.name.iter_rdn() {
+    add_subject(&mut names, &parsed.subject.name);
+    add_alternatives(&mut names, &parsed.names);
+    for extension in parsed.extensions.iter().chain(&parsed.control_extensions) {
+        match extension.oid.to_string().as_str() {
+            // SEQUENCE { BOOLEAN TRUE … }: a CA.
+            BASIC_CONSTRAINTS => names.wants_ca |= extension.value.get(2..4) == Some(&[0x01, 0x01]),
+            // Bit 5 of the first octet of the BIT STRING: keyCertSign; bit 6: cRLSign.
+            KEY_USAGE => names.wants_ca |= extension.value.get(3).is_some_and(|bits| bits & 0x06 != 0),
+            SID_EXTENSION => names.sids.push(sid_text(&extension.value)),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Subject and alternative names of a certificate, in the words in which a request asks for them.
+pub(crate) fn names_of(certificate: &x509_cert::Certificate) -> RequestedNames {
+    let mut names = RequestedNames::default();
+    let tbs = certificate.tbs_certificate();
+    add_subject(&mut names, tbs.subject());
+    let extensions = tbs.extensions().into_iter().flatten();
+    for extension in extensions.filter(|extension| extension.extn_id.to_string() == SUBJECT_ALT_NAME) {
+        match wcce::parse_general_names(extension.extn_value.as_bytes()) {
+            Ok(list) => add_alternatives(&mut names, &list),
+            Err(_) => names.unknown_alternatives.push("unreadable".to_owned()),
+        }
+    }
+    names
+}
+
+fn add_subject(names: &mut RequestedNames, subject: &x509_cert::name::Name) {
+    for rdn in subject.iter_rdn() {
         for pair in rdn.iter() {
             let dotted = pair.oid.to_string();
             match (attribute(&dotted), text(&pair.value)) {
@@ -94,7 +127,10 @@ fn names(parsed: &ParsedRequest) -> RequestedNames {
             }
         }
     }
-    for name in &parsed.names {
+}
+
+fn add_alternatives(names: &mut RequestedNames, list: &[RequestedName]) {
+    for name in list {
         match name {
             RequestedName::Dns(name) => names.alternatives.push(AltName::Dns(name.to_ascii_lowercase())),
             RequestedName::Email(address) => names.alternatives.push(AltName::Email(address.clone())),
@@ -116,17 +152,6 @@ fn names(parsed: &ParsedRequest) -> RequestedNames {
             }
         }
     }
-    for extension in parsed.extensions.iter().chain(&parsed.control_extensions) {
-        match extension.oid.to_string().as_str() {
-            // SEQUENCE { BOOLEAN TRUE … }: a CA.
-            BASIC_CONSTRAINTS => names.wants_ca |= extension.value.get(2..4) == Some(&[0x01, 0x01]),
-            // Bit 5 of the first octet of the BIT STRING: keyCertSign; bit 6: cRLSign.
-            KEY_USAGE => names.wants_ca |= extension.value.get(3).is_some_and(|bits| bits & 0x06 != 0),
-            SID_EXTENSION => names.sids.push(sid_text(&extension.value)),
-            _ => {}
-        }
-    }
-    names
 }
 
 /// The SID extension of a certificate, as text; `None` if it has none.

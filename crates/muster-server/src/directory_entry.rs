@@ -45,21 +45,25 @@ pub fn ca_publication(settings: &Settings, templates: Vec<String>) -> Result<CaP
 fn servers(settings: &Settings) -> Vec<EnrollmentServer> {
     let own = settings.enrollment_endpoints.iter();
     let own =
-        own.map(|endpoint| server(&endpoint.uri, endpoint.method, endpoint.priority, endpoint.renewal_only));
+        own.map(|own| server(&own.uri, own.method, own.priority, (own.renewal_only, own.key_based_renewal)));
     let others = settings.advertised.iter();
-    let others = others.map(|other| server(&other.uri, other.method, other.priority, other.renewal_only));
+    let others = others.map(|other| {
+        server(&other.uri, other.method, other.priority, (other.renewal_only, other.key_based_renewal))
+    });
     let mut all: Vec<EnrollmentServer> = own.chain(others).collect();
     all.sort();
     all
 }
 
-fn server(uri: &str, method: Method, priority: u32, renewal_only: bool) -> EnrollmentServer {
+/// `renewal`: renewals alone, and key-based ones.
+fn server(uri: &str, method: Method, priority: u32, renewal: (bool, bool)) -> EnrollmentServer {
+    let (renewal_only, key_based_renewal) = renewal;
     let authentication = match method {
         Method::Kerberos => ServerAuthentication::Kerberos,
         Method::UsernamePassword => ServerAuthentication::UsernamePassword,
         Method::ClientCertificate => ServerAuthentication::Certificate,
     };
-    EnrollmentServer { priority, authentication, renewal_only, uri: uri.to_owned(), key_based_renewal: false }
+    EnrollmentServer { priority, authentication, renewal_only, uri: uri.to_owned(), key_based_renewal }
 }
 
 /// The host name of an `https` address.

@@ -13,7 +13,7 @@ use muster_core::audit::Actor;
 use muster_core::issuance::{
     self, Intent, Issued, IssuedRecord, Ledger, LedgerError, Opening, RequestRecord,
 };
-use muster_core::policy::{self, Approval, Approved, Circumstances, Decision, KnownCertificate};
+use muster_core::policy::{self, Approval, Approved, Circumstances, Decision, FORK_CODE, Right};
 use muster_core::request::{RequestForm, RequestId, Serial};
 use muster_core::{Caller, Clock, Refusal, Submission, Template, UnixTime};
 use muster_store::{Disposition, Generations, Request, Store, StoreError};
@@ -25,6 +25,7 @@ use crate::decode;
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::identities::Identities;
 use crate::record::Record;
+use crate::renewal::{asked_with, is_renewal};
 
 /// Seconds for which the same octets of the same caller get the same answer.
 const REPEAT_SECONDS: i64 = 86_400;
@@ -80,8 +81,16 @@ impl Enrollment {
         submission: Submission,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
+        // Where there are renewals only, nothing else begins: no number, no row, nothing is looked up.
+        if endpoint.renewal_only && !is_renewal(&submission.form) {
+            return Err(ServiceError::Refused {
+                id: None,
+                refusal: Refusal::RenewalOnly,
+                full_response: None,
+            });
+        }
         if let Some(trouble) = caller.spent() {
-            return match self.repeated_by_token(caller, &submission.raw, record).await? {
+            return match self.repeated_by_token(caller, endpoint, &submission.raw, record).await? {
                 Some(reply) => Ok(reply),
                 None => Err(AuthError::Token(trouble).into()),
             };
@@ -104,6 +113,7 @@ impl Enrollment {
             None => Ok(()),
             Some(der) => match serial_of(der) {
                 Some(serial) => match self.store.known_certificate(serial, der).await? {
+                    Some(known) if known.on_hold => Err(AuthError::CertificateOnHold.into()),
                     Some(known) if known.revoked => Err(AuthError::CertificateRevoked.into()),
                     // Without a row it is of another CA, whose revocation list is not in the store.
                     Some(_) | None => Ok(()),
@@ -136,7 +146,9 @@ impl Enrollment {
         record.request = Some(id);
 
         // 1. Which template, and may this caller enroll for it?
-        let template = policy::authorize(principal, snapshot.templates_for(principal), &submission.template);
+        let right = Right::claimed(&submission.form, endpoint.key_based_renewal);
+        let template =
+            policy::authorize(principal, snapshot.templates_for(principal), &submission.template, right);
         let template_name = template.as_ref().ok().map(|t| t.name.clone());
         record.template.clone_from(&template_name);
         let actor = record.actor();
@@ -149,7 +161,7 @@ impl Enrollment {
             form: submission.form.as_str(),
             template: template_name.clone(),
             endpoint: endpoint.uri.clone(),
-            renews: renewed_serial(&submission.form),
+            asked_with: asked_with(&submission.form, caller),
             raw: submission.raw,
         };
         let template = match template {
@@ -157,12 +169,8 @@ impl Enrollment {
             Err(refusal) => return self.deny(row(submission), refusal, record).await,
         };
 
-        // 2. The same octets again, within a day: the same answer, not a second certificate. Not for a first enrollment
-        // where there are renewals only, whatever another endpoint answered to it.
-        let may_repeat = !endpoint.renewal_only || renewed_serial(&submission.form).is_some();
-        if may_repeat
-            && let Some(reply) = self.repeated(caller, &template.name, &submission.raw, record).await?
-        {
+        // 2. The same octets again, within a day: the same answer, not a second certificate.
+        if let Some(reply) = self.repeated(caller, endpoint, &template.name, &submission.raw, record).await? {
             return Ok(reply);
         }
 
@@ -172,6 +180,7 @@ impl Enrollment {
             method: caller.method(),
             tls_certificate: caller.certificate(),
             renewal_only: endpoint.renewal_only,
+            key_based: endpoint.key_based_renewal,
             renewed: renewed.as_ref(),
             key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::NotGiven,
@@ -180,30 +189,38 @@ impl Enrollment {
         };
         let approved = match policy::decide(principal, template, &submission, &circumstances) {
             Decision::Issue(approved) => approved,
-            Decision::Pend => {
-                let raw = submission.raw.clone();
-                return match self.store.record_pending(row(submission), template.revision()).await {
+            decision @ (Decision::Pend | Decision::Forked) => {
+                let (raw, spki) = (submission.raw.clone(), submission.key.spki.clone());
+                let pending = row(submission);
+                let written = if matches!(decision, Decision::Forked) {
+                    self.pend_forked(pending, &spki, template.revision(), record).await
+                } else {
+                    self.store.record_pending(pending, template.revision()).await
+                };
+                return match written {
                     Ok(()) => Ok(Reply::Pending { id }),
                     Err(StoreError::Token(trouble)) => {
                         record.request = None;
                         let error = AuthError::Token(trouble).into();
-                        self.repeated_or(error, caller, &template.name, &raw, record).await
+                        self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await
                     }
+                    Err(StoreError::Changed) => Err(Unavailable::Changed.into()),
                     Err(StoreError::TooManyPending(most)) => {
                         // One more row would be one more of what there are too many of.
                         record.request = None;
                         let refusal = Refusal::TooManyPending(most);
                         let error = ServiceError::Refused { id: None, refusal, full_response: None };
-                        self.repeated_or(error, caller, &template.name, &raw, record).await
+                        self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await
                     }
-                    Err(error) => self.repeated_or(error.into(), caller, &template.name, &raw, record).await,
+                    Err(error) => {
+                        self.repeated_or(error.into(), caller, endpoint, &template.name, &raw, record).await
+                    }
                 };
             }
             Decision::Deny(refusal) => {
                 // A duplicate is refused by the writer, who knows what other nodes wrote. A denial has to ask it.
-                if may_repeat
-                    && let Some(reply) =
-                        self.repeated_anywhere(caller, &template.name, &submission.raw, record).await?
+                if let Some(reply) =
+                    self.repeated_anywhere(caller, endpoint, &template.name, &submission.raw, record).await?
                 {
                     return Ok(reply);
                 }
@@ -216,7 +233,7 @@ impl Enrollment {
         let opening = Opening::New(Box::new(row(submission)));
         match self.issue(*approved, id, opening, record.actor(), record.seen).await {
             Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
-            Err(error) => self.repeated_or(error, caller, &template.name, &raw, record).await,
+            Err(error) => self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await,
         }
     }
 
@@ -225,11 +242,12 @@ impl Enrollment {
         &self,
         error: ServiceError,
         caller: &Caller,
+        endpoint: &Endpoint,
         template: &str,
         raw: &[u8],
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
-        match self.repeated(caller, template, raw, record).await {
+        match self.repeated(caller, endpoint, template, raw, record).await {
             Ok(Some(reply)) => Ok(reply),
             Ok(None) | Err(_) => Err(error),
         }
@@ -240,13 +258,14 @@ impl Enrollment {
     async fn repeated(
         &self,
         caller: &Caller,
+        endpoint: &Endpoint,
         template: &str,
         raw: &[u8],
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
         let since = self.clock.now().plus(-REPEAT_SECONDS);
         match self.store.find_recent(&caller.principal().name, Some(template), raw, since).await? {
-            Some(earlier) => self.status(caller, earlier.id, record).await.map(Some),
+            Some(earlier) => self.status(caller, endpoint, earlier.id, record).await.map(Some),
             None => Ok(None),
         }
     }
@@ -255,13 +274,14 @@ impl Enrollment {
     async fn repeated_anywhere(
         &self,
         caller: &Caller,
+        endpoint: &Endpoint,
         template: &str,
         raw: &[u8],
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
         let since = self.clock.now().plus(-REPEAT_SECONDS);
         match self.store.find_recent_anywhere(&caller.principal().name, Some(template), raw, since).await? {
-            Some(earlier) => self.status(caller, earlier.id, record).await.map(Some),
+            Some(earlier) => self.status(caller, endpoint, earlier.id, record).await.map(Some),
             None => Ok(None),
         }
     }
@@ -270,6 +290,7 @@ impl Enrollment {
     async fn repeated_by_token(
         &self,
         caller: &Caller,
+        endpoint: &Endpoint,
         raw: &[u8],
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
@@ -278,7 +299,7 @@ impl Enrollment {
         let snapshot = self.catalog.snapshot(principal, seen).await?;
         let mut templates = snapshot.templates_for(principal).iter();
         match templates.find(|template| template.permission(principal).enroll) {
-            Some(template) => self.repeated_anywhere(caller, &template.name, raw, record).await,
+            Some(template) => self.repeated_anywhere(caller, endpoint, &template.name, raw, record).await,
             None => Ok(None),
         }
     }
@@ -303,7 +324,8 @@ impl Enrollment {
             Ok(recorded) => recorded,
             Err(error) => {
                 return Err(match ledger.refused.into_inner() {
-                    Some(StoreError::Changed) => Unavailable::Changed.into(),
+                    // Renewed with another key by somebody a moment ago: policy looks again, and sees it.
+                    Some(StoreError::Changed | StoreError::Forked(_)) => Unavailable::Changed.into(),
                     Some(StoreError::Token(trouble)) => AuthError::Token(trouble).into(),
                     Some(_) | None => unwritable(error).into(),
                 });
@@ -327,6 +349,7 @@ impl Enrollment {
     pub async fn status(
         &self,
         caller: &Caller,
+        endpoint: &Endpoint,
         id: RequestId,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
@@ -337,7 +360,7 @@ impl Enrollment {
         record.template.clone_from(&row.summary.template);
         match row.summary.disposition {
             Disposition::Pending | Disposition::Signing => Ok(Reply::Pending { id }),
-            Disposition::Approved => self.resume(caller, row, record).await,
+            Disposition::Approved => self.resume(caller, endpoint, row, record).await,
             Disposition::Issued => match row.certificate {
                 Some((_, certificate)) => Ok(Reply::Issued { id, certificate }),
                 None => Err(ServiceError::Internal(format!("request {id} is issued and has no certificate"))),
@@ -362,6 +385,7 @@ impl Enrollment {
     async fn resume(
         &self,
         caller: &Caller,
+        endpoint: &Endpoint,
         row: Request,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
@@ -372,8 +396,13 @@ impl Enrollment {
         let snapshot = self.catalog.snapshot(caller.principal(), seen).await?;
         let principal = caller.principal();
         let refused = |refusal| ServiceError::Refused { id: Some(id), refusal, full_response: None };
+        // It goes on where it may begin.
+        if endpoint.renewal_only && !is_renewal(&submission.form) {
+            return Err(refused(Refusal::RenewalOnly));
+        }
+        let right = Right::claimed(&submission.form, endpoint.key_based_renewal);
         let template: &Template =
-            policy::authorize(principal, snapshot.templates_for(principal), &submission.template)
+            policy::authorize(principal, snapshot.templates_for(principal), &submission.template, right)
                 .map_err(refused)?;
         // An officer approved what the template said then, and nothing else is issued on that word.
         let approved_for = row.summary.decision.and_then(|decision| decision.approved_for);
@@ -392,10 +421,11 @@ impl Enrollment {
             method: row.summary.method,
             tls_certificate: match &submission.form {
                 // The connection that submitted it was checked then; it is gone.
-                RequestForm::Renewal { old_certificate } => Some(old_certificate),
+                RequestForm::Renewal { old_certificate, .. } => Some(old_certificate),
                 RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => None,
             },
-            renewal_only: false,
+            renewal_only: endpoint.renewal_only,
+            key_based: endpoint.key_based_renewal,
             renewed: renewed.as_ref(),
             key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::Given,
@@ -403,6 +433,13 @@ impl Enrollment {
             now,
         };
         match policy::decide(principal, template, &submission, &circumstances) {
+            // The officer may not have known of the other holder.
+            Decision::Issue(_) | Decision::Forked
+                if renewed.as_ref().is_some_and(|renewed| renewed.line.forked)
+                    && row.summary.code.as_deref() != Some(FORK_CODE) =>
+            {
+                self.reopen_forked(id, &submission, revision, record).await
+            }
             Decision::Issue(approved) => {
                 match self.issue(*approved, id, Opening::Approved(id), record.actor(), record.seen).await {
                     Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
@@ -419,7 +456,7 @@ impl Enrollment {
                     },
                 }
             }
-            Decision::Pend => Ok(Reply::Pending { id }),
+            Decision::Pend | Decision::Forked => Ok(Reply::Pending { id }),
             Decision::Deny(refusal) => {
                 // What an officer approved, policy has ceased to allow: the request ends here.
                 let (code, sentence) = (refusal.code(), refusal.to_string());
@@ -440,17 +477,6 @@ impl Enrollment {
         self.store.record_denied(row, refusal.code(), refusal.to_string()).await?;
         record.denied = true;
         Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
-    }
-
-    /// What the store knows of the certificate that a renewal presents.
-    async fn renewed(&self, submission: &Submission) -> Result<Option<KnownCertificate>, ServiceError> {
-        match &submission.form {
-            RequestForm::Renewal { old_certificate } => match serial_of(old_certificate) {
-                Some(serial) => Ok(self.store.known_certificate(serial, old_certificate).await?),
-                None => Ok(None),
-            },
-            RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => Ok(None),
-        }
     }
 }
 
@@ -487,12 +513,5 @@ impl Ledger for IfUnchanged<'_> {
         at: UnixTime,
     ) -> Result<(), LedgerError> {
         self.store.abandon_intent(id, serial, reason, at).await
-    }
-}
-
-fn renewed_serial(form: &RequestForm) -> Option<Serial> {
-    match form {
-        RequestForm::Renewal { old_certificate } => serial_of(old_certificate),
-        RequestForm::Pkcs10 | RequestForm::CmcFull | RequestForm::OnBehalfOf { .. } => None,
     }
 }

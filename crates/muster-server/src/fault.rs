@@ -84,10 +84,16 @@ pub enum AuthError {
     /// Without the purpose client authentication.
     #[error("This certificate is not for client authentication; use one of another template.")]
     CertificatePurpose,
-    /// Expired or not valid yet.
-    #[error("This certificate is not valid now (it ends on {0}); enroll again with another sign-in method.")]
+    /// Begins later.
+    #[error("This certificate is not valid before {0}; check the clocks and try again then.")]
+    CertificateNotYetValid(UnixTime),
+    /// Expired.
+    #[error("This certificate expired on {0}; enroll again with another sign-in method.")]
     CertificateExpired(UnixTime),
-    /// Revoked or on hold.
+    /// On hold.
+    #[error("This certificate is on hold; ask your administrator to release it.")]
+    CertificateOnHold,
+    /// Revoked.
     #[error("This certificate has been revoked; ask your administrator.")]
     CertificateRevoked,
 }
@@ -107,7 +113,9 @@ impl AuthError {
             Self::TicketAccount(_) => "TICKET_ACCOUNT",
             Self::CertificateUnknown => "CERT_UNKNOWN",
             Self::CertificatePurpose => "CERT_PURPOSE",
+            Self::CertificateNotYetValid(_) => "CERT_NOT_YET_VALID",
             Self::CertificateExpired(_) => "CERT_EXPIRED",
+            Self::CertificateOnHold => "CERT_ON_HOLD",
             Self::CertificateRevoked => "CERT_REVOKED",
         }
     }
@@ -310,7 +318,9 @@ impl ServiceError {
                 | AuthError::CertificateUnknown
                 | AuthError::TicketAccount(_)
                 | AuthError::CertificatePurpose
+                | AuthError::CertificateNotYetValid(_)
                 | AuthError::CertificateExpired(_)
+                | AuthError::CertificateOnHold
                 | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
             },
             Self::Request(error) => {
@@ -396,7 +406,7 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
     match refusal {
         Refusal::NoTemplate => Hresult::CERTSRV_E_NO_CERT_TYPE,
         Refusal::TemplateConflict => Hresult::CERTSRV_E_TEMPLATE_CONFLICT,
-        Refusal::TemplateDenied => Hresult::CERTSRV_E_TEMPLATE_DENIED,
+        Refusal::TemplateDenied | Refusal::RenewalKeyBased => Hresult::CERTSRV_E_TEMPLATE_DENIED,
         Refusal::TemplateVersion => Hresult::CERTSRV_E_BAD_TEMPLATE_VERSION,
         Refusal::KeyAlgorithm(_) | Refusal::KeyTooShort { .. } | Refusal::KeyBlocked => {
             Hresult::CERTSRV_E_KEY_LENGTH
@@ -415,12 +425,22 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         | Refusal::CaRequested
         | Refusal::TokenName(_)
         | Refusal::TokenTemplate => Hresult::CERTSRV_E_BAD_REQUESTSUBJECT,
-        Refusal::OnBehalfOf | Refusal::RenewalOnly | Refusal::RenewalForeign | Refusal::TokenForm => {
-            Hresult::E_ACCESSDENIED
-        }
+        Refusal::OnBehalfOf
+        | Refusal::RenewalOnly
+        | Refusal::RenewalForeign
+        | Refusal::TokenForm
+        | Refusal::RenewalReplaced
+        | Refusal::RenewalLimit(_)
+        | Refusal::RenewalAge(_) => Hresult::E_ACCESSDENIED,
+        Refusal::RenewalNames(_) => Hresult::CERTSRV_E_BAD_RENEWAL_SUBJECT,
+        Refusal::RenewalNewKey | Refusal::RenewalSameKey => Hresult::CERTSRV_E_RENEWAL_BAD_PUBLIC_KEY,
         Refusal::RenewalUnknown
+        | Refusal::RenewalCosigned
+        | Refusal::RenewalNotYetValid(_)
         | Refusal::RenewalExpired(_)
+        | Refusal::RenewalOnHold
         | Refusal::RenewalRevoked
+        | Refusal::RenewalTooEarly(_)
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
         Refusal::TooManyPending(_) => Hresult::ERROR_NOT_ENOUGH_QUOTA,

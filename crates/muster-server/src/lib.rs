@@ -23,6 +23,7 @@ pub mod publish;
 mod readiness;
 mod record;
 mod refusals;
+mod renewal;
 pub mod service;
 pub mod setup;
 pub mod snippets;

@@ -110,7 +110,7 @@ async fn issue(enrollment: &Enrollment, approved: Approved, template: &str) -> R
         template: Some(template.to_owned()),
         endpoint: "own service".to_owned(),
         raw: approved.contents().spki.clone(),
-        renews: None,
+        asked_with: None,
     };
     let opening = Opening::New(Box::new(record));
     let issued = enrollment.issue(approved, id, opening, Actor::Service, None).await;

@@ -511,7 +511,8 @@ impl State {
                     return Err(AuthError::Token(trouble).into());
                 }
                 let now = self.clock.now();
-                self.policy.answer(&message, &self.enrollment.catalog, seen, &relation.header, now).await?
+                let catalog = &self.enrollment.catalog;
+                self.policy.answer(&message, endpoint, catalog, seen, &relation.header, now).await?
             }
             Service::Enrollment => {
                 wstep::answer(&self.enrollment, endpoint, &message, &relation.header, record).await?

@@ -42,7 +42,7 @@ pub(crate) async fn answer(
             record.operation = "query_token_status";
             let number = request_id.number().and_then(|n| u32::try_from(n).ok()).and_then(RequestId::new);
             match number {
-                Some(id) => enrollment.status(caller, id, record).await,
+                Some(id) => enrollment.status(caller, endpoint, id, record).await,
                 None => Err(ServiceError::NoSuchRequest(request_id.as_str().to_owned())),
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use muster_core::identity::PrincipalKind;
 use muster_core::request::KeyAlgorithm;
 use muster_core::template::{
-    AltNameFrom, CommonNameFrom, KeyUsage, Permission, SubjectSource, Template, eku,
+    AltNameFrom, CommonNameFrom, KeyUsage, Permission, RenewalKey, SubjectSource, Template, eku,
 };
 use muster_core::{Method, UnixTime};
 use muster_proto::soap::ResponseHeader;
@@ -23,7 +23,7 @@ use muster_store::Generations;
 
 use crate::auth::Authenticated;
 use crate::catalog::Catalog;
-use crate::config::Settings;
+use crate::config::{Endpoint, Settings};
 use crate::fault::ServiceError;
 
 /// The only CA of an answer.
@@ -38,6 +38,8 @@ pub(crate) struct PolicyService {
     policy_id: String,
     ca_certificate: Vec<u8>,
     uris: Vec<CaUri>,
+    /// Those of them at which a certificate alone renews.
+    key_based_uris: Vec<CaUri>,
 }
 
 impl PolicyService {
@@ -47,18 +49,20 @@ impl PolicyService {
         let own = settings
             .enrollment_endpoints
             .iter()
-            .map(|e| (e.uri.clone(), e.method, e.priority, e.renewal_only));
-        let other = settings.advertised.iter().map(|a| (a.uri.clone(), a.method, a.priority, a.renewal_only));
-        let uris = own
-            .chain(other)
-            .map(|(uri, method, priority, renewal_only)| CaUri {
-                client_authentication: client_authentication(method),
-                uri,
-                priority: Some(priority),
-                renewal_only,
-            })
-            .collect();
-        Self { settings, policy_id, ca_certificate, uris }
+            .map(|e| (e.uri.clone(), e.method, e.priority, e.renewal_only, e.key_based_renewal));
+        let advertised = settings.advertised.iter();
+        let other =
+            advertised.map(|a| (a.uri.clone(), a.method, a.priority, a.renewal_only, a.key_based_renewal));
+        let (mut uris, mut key_based_uris) = (Vec::new(), Vec::new());
+        for (uri, method, priority, renewal_only, key_based) in own.chain(other) {
+            let client_authentication = client_authentication(method);
+            let uri = CaUri { client_authentication, uri, priority: Some(priority), renewal_only };
+            if key_based {
+                key_based_uris.push(uri.clone());
+            }
+            uris.push(uri);
+        }
+        Self { settings, policy_id, ca_certificate, uris, key_based_uris }
     }
 
     /// Answers one authenticated message.
@@ -68,6 +72,7 @@ impl PolicyService {
     pub(crate) async fn answer(
         &self,
         message: &Authenticated<'_>,
+        endpoint: &Endpoint,
         catalog: &Catalog,
         seen: Generations,
         header: &ResponseHeader,
@@ -91,9 +96,16 @@ impl PolicyService {
         let mut oids = Oids::default();
         let mut policies = Vec::new();
         // A CA without an address could not be asked; then there is nothing to offer.
-        let reachable = !self.uris.is_empty();
+        let uris = if endpoint.key_based_renewal { &self.key_based_uris } else { &self.uris };
+        let reachable = !uris.is_empty();
         for template in snapshot.templates_for(principal).iter().filter(|_| reachable) {
-            let permission = template.permission(principal);
+            let permission = if endpoint.key_based_renewal {
+                // Whoever has a certificate may renew it, and need not be asked.
+                let renews = template.renewal.key_based && template.may_renew(principal);
+                Permission { enroll: renews, auto_enroll: renews }
+            } else {
+                template.permission(principal)
+            };
             let Some(oid) = template.oid.as_ref().filter(|_| permission.enroll) else { continue };
             let wire = snapshot.wire.get(oid);
             let key_flags =
@@ -109,7 +121,7 @@ impl PolicyService {
             Vec::new()
         } else {
             vec![Ca {
-                uris: self.uris.clone(),
+                uris: uris.clone(),
                 certificate: self.ca_certificate.clone(),
                 enroll_permission: true,
                 ca_reference_id: CA_REFERENCE,
@@ -267,13 +279,23 @@ fn key_usage_property(template: &Template) -> KeyUsageProperty {
 }
 
 fn private_key_flags(template: &Template) -> PrivateKeyFlags {
-    if template.key.exportable { PrivateKeyFlags::EXPORTABLE_KEY } else { PrivateKeyFlags(0) }
+    let flags = if template.key.exportable { PrivateKeyFlags::EXPORTABLE_KEY } else { PrivateKeyFlags(0) };
+    match template.renewal.key {
+        RenewalKey::Same => flags | PrivateKeyFlags::REQUIRE_SAME_KEY_RENEWAL,
+        RenewalKey::New | RenewalKey::Any => flags,
+    }
 }
 
 fn subject_name_flags(template: &Template) -> SubjectNameFlags {
     let subject = &template.subject;
     if subject.source == SubjectSource::Request {
-        return SubjectNameFlags::ENROLLEE_SUPPLIES_SUBJECT;
+        // With both flags clients take the names of a renewal from the certificate.
+        let flags = SubjectNameFlags::ENROLLEE_SUPPLIES_SUBJECT;
+        return if template.renewal.key_based {
+            flags | SubjectNameFlags::OLD_CERT_SUPPLIES_SUBJECT_AND_ALT_NAME
+        } else {
+            flags
+        };
     }
     let name = match subject.common_name {
         CommonNameFrom::CommonName => SubjectNameFlags::SUBJECT_REQUIRE_COMMON_NAME,
@@ -303,6 +325,9 @@ fn enrollment_flags(template: &Template, permission: Permission) -> EnrollmentFl
     }
     if template.issuance.renewal_without_approval {
         flags = flags | EnrollmentFlags::PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT;
+    }
+    if template.renewal.key_based {
+        flags = flags | EnrollmentFlags::ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT;
     }
     flags
 }

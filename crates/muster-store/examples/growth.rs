@@ -95,7 +95,7 @@ async fn enroll(store: &Store) {
         template: Some("User".to_owned()),
         endpoint: "password".to_owned(),
         raw,
-        renews: None,
+        asked_with: None,
     };
     let opening = Opening::New(Box::new(record));
     store.record_intent(Intent { opening, actor: actor.clone(), serial, tbs, at: NOW }).await.unwrap();

@@ -100,6 +100,9 @@ pub enum StoreError {
         /// The number of the list stored.
         latest: u64,
     },
+    /// The certificate that is to be renewed was renewed before with another key.
+    #[error("the certificate was renewed before, with another key, as request {0}")]
+    Forked(RequestId),
     /// Accounts, templates or revocations have changed since what was to be written was decided.
     #[error("something changed while the request was decided; send it again")]
     Changed,

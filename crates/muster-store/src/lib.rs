@@ -21,6 +21,7 @@ mod audit;
 mod certificates;
 mod crl;
 mod error;
+mod lines;
 mod requests;
 mod sqlite;
 mod templates;
@@ -37,6 +38,7 @@ pub use crate::audit::{AuditFault, AuditFilter, AuditHead, AuditRecord, AuditRep
 pub use crate::certificates::{Certificate, CertificateFilter, CertificateSummary, Revocation, Revoked};
 pub use crate::crl::{Crl, CrlDraft, RevokedEntry};
 pub use crate::error::StoreError;
+pub use crate::lines::{LineMember, LineRevoked};
 pub use crate::requests::{
     Abandoned, Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary,
     UnknownDisposition,

@@ -105,8 +105,9 @@ pub struct RequestSummary {
     pub template: Option<String>,
     /// Name of the endpoint that received it.
     pub endpoint: String,
-    /// For a renewal: serial number of the certificate renewed.
-    pub renews: Option<Serial>,
+    /// Serial number of the certificate that it was made with: the one that a renewal renews, or the one that a first
+    /// enrollment signed in with.
+    pub asked_with: Option<Serial>,
     /// What became of it.
     pub disposition: Disposition,
     /// The code of a refusal.
@@ -376,7 +377,9 @@ impl Store {
     /// [`Ledger::record_intent`] with the store's own error, which tells a duplicate from a full disk.
     ///
     /// # Errors
-    /// [`StoreError::Duplicate`], [`StoreError::WrongState`] if an [`Opening::Approved`] request is not approved.
+    /// [`StoreError::Duplicate`], [`StoreError::Forked`] if it renews a certificate that was renewed before with another
+    /// key, and no officer has said that this is right, [`StoreError::WrongState`] if an [`Opening::Approved`] request is
+    /// not approved.
     pub async fn try_record_intent(&self, intent: Intent) -> Result<(), StoreError> {
         self.write_intent(intent, None).await
     }

@@ -14,6 +14,7 @@ pub(crate) mod fill;
 mod hot;
 pub(crate) mod instance;
 pub(crate) mod issuance;
+pub(crate) mod lines;
 mod node;
 mod queue;
 pub(crate) mod recent;

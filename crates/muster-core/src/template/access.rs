@@ -65,6 +65,15 @@ pub fn is_granted(list: &[AccessEntry], right: AccessRight, token: &BTreeSet<Sid
         .is_some_and(|entry| entry.effect == AccessEffect::Allow)
 }
 
+/// Whether the holder of `token` is denied `right` expressly: the first entry for it that names anybody in the token
+/// says so.
+#[must_use]
+pub fn is_denied(list: &[AccessEntry], right: AccessRight, token: &BTreeSet<Sid>) -> bool {
+    list.iter()
+        .find(|entry| entry.right.covers(right) && token.contains(&entry.sid))
+        .is_some_and(|entry| entry.effect == AccessEffect::Deny)
+}
+
 /// Whether nearly everybody in a domain has `sid` in the token: Everyone, Authenticated Users, the groups of all
 /// users and computers.
 #[must_use]

@@ -83,6 +83,7 @@ impl Template {
                 .wrong("validity.renew_before_days", "must be at least 1 and less than validity.days");
         }
         self.check_key()?;
+        self.check_renewal()?;
         self.check_subject()?;
         self.check_request_rules()?;
         Ok(())
@@ -121,6 +122,20 @@ impl Template {
                 "key.usage",
                 format!("leaves nothing to do for {algorithm} keys: add digital_signature, or take {algorithm} out of key.algorithms"),
             );
+        }
+        Ok(())
+    }
+
+    fn check_renewal(&self) -> Result<(), TemplateError> {
+        let rules = &self.renewal;
+        if !(1..=100).contains(&rules.window_percent) {
+            return self.wrong("renewal.window_percent", "must be 1 to 100");
+        }
+        if rules.max_generations > 1_000_000 {
+            return self.wrong("renewal.max_generations", "must be at most 1000000; 0 sets no limit");
+        }
+        if rules.max_age_days > 36_500 {
+            return self.wrong("renewal.max_age_days", "must be at most 36500; 0 sets no limit");
         }
         Ok(())
     }

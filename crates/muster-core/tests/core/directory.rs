@@ -52,7 +52,7 @@ fn told(principal: &Principal, template: &Template) -> String {
     match outcome(principal, template, &plain()) {
         Outcome::Issue(contents) => names(&contents),
         Outcome::Deny(refusal) => refusal.code().to_owned(),
-        Outcome::Pend => "pending".to_owned(),
+        Outcome::Pend | Outcome::Forked => "pending".to_owned(),
     }
 }
 

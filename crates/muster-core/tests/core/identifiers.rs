@@ -35,8 +35,19 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::RenewalOnly
         | Refusal::RenewalUnknown
         | Refusal::RenewalForeign
+        | Refusal::RenewalCosigned
+        | Refusal::RenewalNotYetValid(_)
         | Refusal::RenewalExpired(_)
+        | Refusal::RenewalOnHold
         | Refusal::RenewalRevoked
+        | Refusal::RenewalReplaced
+        | Refusal::RenewalKeyBased
+        | Refusal::RenewalNames(_)
+        | Refusal::RenewalTooEarly(_)
+        | Refusal::RenewalLimit(_)
+        | Refusal::RenewalAge(_)
+        | Refusal::RenewalNewKey
+        | Refusal::RenewalSameKey
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner
         | Refusal::TokenForm
@@ -75,6 +86,17 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::TokenForm,
         Refusal::TokenName("DNS:host.example".to_owned()),
         Refusal::TokenTemplate,
+        Refusal::RenewalCosigned,
+        Refusal::RenewalNotYetValid(NOW),
+        Refusal::RenewalOnHold,
+        Refusal::RenewalReplaced,
+        Refusal::RenewalKeyBased,
+        Refusal::RenewalNames("CN=host.example".to_owned()),
+        Refusal::RenewalTooEarly(NOW),
+        Refusal::RenewalLimit(8),
+        Refusal::RenewalAge(NOW),
+        Refusal::RenewalNewKey,
+        Refusal::RenewalSameKey,
         Refusal::TooManyPending(1_000_000),
         Refusal::RenewalRevoked,
         Refusal::RenewalTemplate,
@@ -100,7 +122,7 @@ fn refusals_are_sentences_with_codes_of_their_own() {
         assert!(refusal.code().chars().all(word), "{}", refusal.code());
         assert!(codes.insert(refusal.code()), "{} twice", refusal.code());
     }
-    assert_eq!(codes.len(), 34, "one of each kind");
+    assert_eq!(codes.len(), 45, "one of each kind");
 }
 
 #[test]

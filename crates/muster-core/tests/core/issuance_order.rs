@@ -100,7 +100,7 @@ fn opening(requester: AccountName) -> Opening {
         template: Some("User".to_owned()),
         endpoint: "https://ca.lab.example/CES".to_owned(),
         raw: plain().raw,
-        renews: None,
+        asked_with: None,
     }))
 }
 

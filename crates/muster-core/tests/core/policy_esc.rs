@@ -3,7 +3,9 @@
 
 use muster_core::identity::PrincipalKind;
 use muster_core::names::AltName;
-use muster_core::policy::{Approval, Circumstances, OWN_SERVICE_TEMPLATE, approve_own_service, authorize};
+use muster_core::policy::{
+    Approval, Circumstances, OWN_SERVICE_TEMPLATE, Right, approve_own_service, authorize,
+};
 use muster_core::request::{KeyAlgorithm, RequestForm, RequestedNames, RequestedTemplate};
 use muster_core::{Oid, Principal, Refusal, Submission, Template};
 
@@ -167,7 +169,7 @@ fn templates_are_found_by_name_and_identifier_together() {
         (named(&[], &[any(&user), (&user, Some(u32::MAX), Some(0))]), Err(Refusal::TemplateVersion)),
         (named(&[], &[(&computer, Some(101), None)]), Err(Refusal::TemplateDenied)),
     ] {
-        let found = authorize(&alice(), &catalog, &requested).map(|t| t.name.as_str());
+        let found = authorize(&alice(), &catalog, &requested, Right::Enroll).map(|t| t.name.as_str());
         assert_eq!(found, expected, "{requested:?}");
     }
 }
@@ -229,7 +231,7 @@ fn every_form_is_authorized_on_its_own() {
     for form in [
         RequestForm::Pkcs10,
         RequestForm::CmcFull,
-        RequestForm::Renewal { old_certificate: old_certificate.clone() },
+        RequestForm::Renewal { old_certificate: old_certificate.clone(), extra_signers: 0 },
         RequestForm::OnBehalfOf { requester: "alice".to_owned(), agent_certificate: old_certificate },
     ] {
         // A new form does not compile before it has its row here, and an entry in the list above.

@@ -37,7 +37,7 @@ fn asked(principal: &Principal, template: &Template, requested: RequestedNames) 
         Outcome::Issue(contents) => names(&contents),
         Outcome::Deny(Refusal::NameNotAllowed(name)) => format!("no: {name}"),
         Outcome::Deny(refusal) => refusal.code().to_owned(),
-        Outcome::Pend => panic!("approved, but pending"),
+        Outcome::Pend | Outcome::Forked => panic!("approved, but pending"),
     }
 }
 
@@ -359,7 +359,7 @@ fn accounts_need_the_names_that_a_template_builds_from() {
         let found = match outcome(&principal, &template, &Submission { ..plain() }) {
             Outcome::Issue(contents) => names(&contents),
             Outcome::Deny(refusal) => refusal.code().to_owned(),
-            Outcome::Pend => "pending".to_owned(),
+            Outcome::Pend | Outcome::Forked => "pending".to_owned(),
         };
         assert_eq!(found, expected);
     }

@@ -247,7 +247,7 @@ proptest! {
                 prop_assert!(!contents.usage.is_empty());
             }
             Outcome::Deny(refusal) => prop_assert!(refusal.to_string().chars().count() <= 200, "{}", refusal),
-            Outcome::Pend => prop_assert!(false, "approved, but pending"),
+            Outcome::Pend | Outcome::Forked => prop_assert!(false, "approved, but pending"),
         }
     }
 

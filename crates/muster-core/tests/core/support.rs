@@ -115,6 +115,7 @@ pub(crate) fn good_day() -> Circumstances<'static> {
         method: Method::UsernamePassword,
         tls_certificate: None,
         renewal_only: false,
+        key_based: false,
         renewed: None,
         key_blocked: false,
         approval: Approval::NotGiven,
@@ -128,6 +129,7 @@ pub(crate) fn good_day() -> Circumstances<'static> {
 pub(crate) enum Outcome {
     Issue(Box<CertificateContents>),
     Pend,
+    Forked,
     Deny(Refusal),
 }
 
@@ -137,6 +139,7 @@ impl Outcome {
         match self {
             Self::Issue(_) => "issued",
             Self::Pend => "pending",
+            Self::Forked => "forked",
             Self::Deny(refusal) => refusal.code(),
         }
     }
@@ -145,7 +148,7 @@ impl Outcome {
     pub(crate) fn issued(self) -> CertificateContents {
         match self {
             Self::Issue(contents) => *contents,
-            Self::Pend | Self::Deny(_) => panic!("not issued: {self:?}"),
+            Self::Pend | Self::Forked | Self::Deny(_) => panic!("not issued: {self:?}"),
         }
     }
 }
@@ -162,6 +165,7 @@ pub(crate) fn outcome_in(
             Outcome::Issue(Box::new(approved.contents().clone()))
         }
         Decision::Pend => Outcome::Pend,
+        Decision::Forked => Outcome::Forked,
         Decision::Deny(refusal) => Outcome::Deny(refusal),
     }
 }
@@ -173,7 +177,7 @@ pub(crate) fn outcome(principal: &Principal, template: &Template, submission: &S
 pub(crate) fn approved(principal: &Principal, template: &Template, submission: &Submission) -> Approved {
     match decide(principal, template, submission, &good_day()) {
         Decision::Issue(approved) => *approved,
-        Decision::Pend | Decision::Deny(_) => panic!("not issued"),
+        Decision::Pend | Decision::Forked | Decision::Deny(_) => panic!("not issued"),
     }
 }
 

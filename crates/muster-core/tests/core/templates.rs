@@ -75,6 +75,10 @@ fn values_outside_their_range_are_refused() {
         ("User", "display_name", on(|t| t.display_name = "a\u{ffff}b".to_owned())),
         ("User", "display_name", on(|t| t.display_name = "x".repeat(129))),
         ("User", "major", on(|t| t.major = 0)),
+        ("User", "renewal.window_percent", on(|t| t.renewal.window_percent = 0)),
+        ("User", "renewal.window_percent", on(|t| t.renewal.window_percent = 101)),
+        ("User", "renewal.max_generations", on(|t| t.renewal.max_generations = u32::MAX)),
+        ("User", "renewal.max_age_days", on(|t| t.renewal.max_age_days = 36_501)),
         ("User", "supersedes", on(|t| t.supersedes = vec!["USER".to_owned()])),
         ("User", "supersedes", on(|t| t.supersedes = vec!["a b".to_owned()])),
         ("User", "eku", on(|t| t.eku.clear())),
@@ -223,14 +227,6 @@ fn dangerous_combinations_are_refused_by_name() {
     }
     let open = risk("WebServer", &|t| t.permissions.enroll = vec![Grantee::Authenticated]);
     assert_eq!(open, Risk::OpenToAll("WebServer".to_owned()));
-    for (name, approval) in [("WebServer", true), ("User", true)] {
-        let found = risk(name, &|t| {
-            request(t);
-            t.issuance.approval = approval;
-            t.issuance.renewal_without_approval = true;
-        });
-        assert_eq!(found, Risk::UnseenRenewal(name.to_owned()));
-    }
 }
 
 #[test]

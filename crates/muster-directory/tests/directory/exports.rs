@@ -6,7 +6,7 @@ use muster_core::identity::PrincipalKind;
 use muster_core::names::NameAttribute;
 use muster_core::request::KeyAlgorithm;
 use muster_core::template::{
-    AccessEffect, AccessEntry, AccessRight, AltNameFrom, CommonNameFrom, KeyUsage, Permissions,
+    AccessEffect, AccessEntry, AccessRight, AltNameFrom, CommonNameFrom, KeyUsage, Permissions, RenewalKey,
     SubjectSource, Template,
 };
 use muster_core::{Oid, defaults};
@@ -122,7 +122,7 @@ prop_compose! {
         alternatives in subsequence(vec![AltNameFrom::DnsNames, AltNameFrom::Email, AltNameFrom::Upn, AltNameFrom::Guid, AltNameFrom::DomainDns], 1..5),
         email in any::<bool>(),
         requested in any::<bool>(),
-        (approval, waived) in any::<(bool, bool)>(),
+        (approval, waived, key_based, same_key) in any::<(bool, bool, bool, bool)>(),
         (days, hours) in (1_u32..3_000, 0_u32..24),
         renew_hours in 1_u32..24,
         policies in subsequence(vec!["1.2.3.4", "1.2.3.5.6"], 0..3),
@@ -155,7 +155,9 @@ prop_compose! {
             rules.email = email;
         }
         template.issuance.approval = approval;
-        template.issuance.renewal_without_approval = waived && !requested;
+        template.issuance.renewal_without_approval = waived;
+        template.renewal.key_based = key_based && waived && requested;
+        template.renewal.key = if same_key { RenewalKey::Same } else { RenewalKey::New };
         template.validity.days = days;
         template.validity.hours = hours;
         template.validity.renew_before_days = 0;

@@ -34,6 +34,7 @@ fn ask(
         method: Method::UsernamePassword,
         tls_certificate: None,
         renewal_only: false,
+        key_based: false,
         renewed: None,
         key_blocked: false,
         approval: Approval::NotGiven,
@@ -42,7 +43,7 @@ fn ask(
     };
     match decide(&facts.principal(), template, &submission, &circumstances) {
         Decision::Issue(approved) => Ok(approved.contents().clone()),
-        Decision::Pend => panic!("pending"),
+        Decision::Pend | Decision::Forked => panic!("pending"),
         Decision::Deny(refusal) => Err(refusal),
     }
 }

@@ -82,7 +82,7 @@ fn each_refused_or_ignored_bit_has_its_sentence() {
         ("msPKI-Enrollment-Flag", 0x4000_0000, "msPKI-Enrollment-Flag", Some(Effect::Ignored)),
         ("msPKI-Enrollment-Flag", 0x400, "for clients", None),
         ("msPKI-Private-Key-Flag", 0x1, "CT_FLAG_REQUIRE_PRIVATE_KEY_ARCHIVAL", Some(Effect::Refused)),
-        ("msPKI-Private-Key-Flag", 0x80, "CT_FLAG_REQUIRE_SAME_KEY_RENEWAL", Some(Effect::Ignored)),
+        ("msPKI-Private-Key-Flag", 0x80, "CT_FLAG_REQUIRE_SAME_KEY_RENEWAL", None),
         ("msPKI-Private-Key-Flag", 0x2000, "CT_FLAG_ATTEST_REQUIRED", Some(Effect::Refused)),
         ("msPKI-Private-Key-Flag", 0x20_0000, "CT_FLAG_HELLO_LOGON_KEY", Some(Effect::Refused)),
         ("msPKI-Private-Key-Flag", 0x0f0f_0000, "versions", None),

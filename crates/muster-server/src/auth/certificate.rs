@@ -58,10 +58,16 @@ impl Certificates {
         if !is_for_clients(certificate) {
             return Err(AuthError::CertificatePurpose.into());
         }
+        if known.on_hold {
+            return Err(AuthError::CertificateOnHold.into());
+        }
         if known.revoked {
             return Err(AuthError::CertificateRevoked.into());
         }
-        if now > known.not_after || now < known.not_before {
+        if now < known.not_before {
+            return Err(AuthError::CertificateNotYetValid(known.not_before).into());
+        }
+        if now > known.not_after {
             return Err(AuthError::CertificateExpired(known.not_after).into());
         }
         let sid = Certificate::from_der(certificate).ok().and_then(|c| decode::sid_of(&c));

@@ -146,6 +146,10 @@ pub struct PolicyEndpoint {
     /// The path; by default the one that IIS uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Tell only of templates and addresses for key-based renewal; with `client_certificate` alone. The default path then
+    /// begins with `/KeyBasedRenewal_`.
+    #[serde(default)]
+    pub key_based_renewal: bool,
 }
 
 /// `[[enrollment_endpoint]]`
@@ -165,7 +169,8 @@ pub struct EnrollmentEndpoint {
     /// Refuse first enrollments.
     #[serde(default)]
     pub renewal_only: bool,
-    /// Key-based renewal for holders without an account: not supported yet, must be false.
+    /// A certificate is enough to renew it, where its template has `renewal.key_based`: its holder needs no permission to
+    /// enroll. With `client_certificate` and `renewal_only` alone.
     #[serde(default)]
     pub key_based_renewal: bool,
 }
@@ -184,6 +189,9 @@ pub struct Advertise {
     /// It refuses first enrollments.
     #[serde(default)]
     pub renewal_only: bool,
+    /// It renews by certificate alone.
+    #[serde(default)]
+    pub key_based_renewal: bool,
 }
 
 /// `[[client_trust]]`

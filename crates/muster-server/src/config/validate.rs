@@ -91,6 +91,7 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
             method: other.authentication,
             priority: other.priority,
             renewal_only: other.renewal_only,
+            key_based_renewal: other.key_based_renewal,
         });
     }
     let kerberos = domains::kerberos(tree, base, policy_endpoints.iter().chain(&enrollment_endpoints))?;
@@ -159,8 +160,12 @@ fn policy_endpoints(
         let listener = listener_for(&key, &written.listener, written.authentication, listeners)?;
         let path = match &written.path {
             Some(path) => checked_path(&key, path)?,
-            None => format!("/ADPolicyProvider_CEP_{}/service.svc/CEP", iis_word(written.authentication)),
+            None => {
+                let mode = if written.key_based_renewal { "KeyBasedRenewal_" } else { "" };
+                format!("/{mode}ADPolicyProvider_CEP_{}/service.svc/CEP", iis_word(written.authentication))
+            }
         };
+        key_based(&key, written.key_based_renewal, written.authentication)?;
         Ok(Arc::new(Endpoint {
             service: Service::Policy,
             method: written.authentication,
@@ -169,6 +174,7 @@ fn policy_endpoints(
             path,
             priority: 0,
             renewal_only: false,
+            key_based_renewal: written.key_based_renewal,
         }))
     };
     tree.policy_endpoint.iter().enumerate().map(build).collect()
@@ -181,10 +187,11 @@ fn enrollment_endpoints(
     let build = |(i, written): (usize, &file::EnrollmentEndpoint)| {
         let key = format!("enrollment_endpoint[{i}]");
         let listener = listener_for(&key, &written.listener, written.authentication, listeners)?;
-        if written.key_based_renewal {
+        key_based(&key, written.key_based_renewal, written.authentication)?;
+        if written.key_based_renewal && !written.renewal_only {
             return fault(
                 format!("{key}.key_based_renewal"),
-                "is not supported yet; remove it or write false",
+                "is for an endpoint that does nothing else: write renewal_only = true beside it",
             );
         }
         let path = match &written.path {
@@ -201,9 +208,21 @@ fn enrollment_endpoints(
             path,
             priority: written.priority,
             renewal_only: written.renewal_only,
+            key_based_renewal: written.key_based_renewal,
         }))
     };
     tree.enrollment_endpoint.iter().enumerate().map(build).collect()
+}
+
+/// Key-based renewal is for holders of certificates.
+fn key_based(key: &str, wanted: bool, method: Method) -> Result<(), Fault> {
+    match method {
+        Method::UsernamePassword | Method::Kerberos if wanted => fault(
+            format!("{key}.key_based_renewal"),
+            "goes with authentication = \"client_certificate\" alone",
+        ),
+        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => Ok(()),
+    }
 }
 
 /// The word that IIS puts into its paths for an authentication.

@@ -84,6 +84,7 @@ pub(crate) fn known(
         not_before: summary.not_before,
         not_after: summary.not_after,
         revoked: summary.revocation.is_some(),
+        on_hold: summary.revocation.is_some_and(|r| r.reason == Reason::CertificateHold),
     }))
 }
 
@@ -217,7 +218,7 @@ fn revocation_event(
     }
 }
 
-fn insert_blocked(tx: &Tx<'_>, spki_sha256: &[u8], at: UnixTime) -> Result<(), StoreError> {
+pub(super) fn insert_blocked(tx: &Tx<'_>, spki_sha256: &[u8], at: UnixTime) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached("INSERT INTO blocked_keys (spki_sha256, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![spki_sha256, at.0])?;

@@ -42,7 +42,17 @@ pub(super) fn tbs(certificate: &[u8]) -> Option<&[u8]> {
 
 /// The octets of a certificate's subjectPublicKeyInfo.
 pub(super) fn spki(certificate: &[u8]) -> Option<&[u8]> {
-    let mut next = element(tbs_element(certificate)?.contents)?;
+    spki_in(tbs_element(certificate)?.contents)
+}
+
+/// The same of a tbsCertificate alone.
+pub(super) fn spki_of_tbs(tbs: &[u8]) -> Option<&[u8]> {
+    let outer = element(tbs).filter(|e| e.tag == SEQUENCE && e.rest.is_empty())?;
+    spki_in(outer.contents)
+}
+
+fn spki_in(tbs: &[u8]) -> Option<&[u8]> {
+    let mut next = element(tbs)?;
     if next.tag == VERSION {
         next = element(next.rest)?;
     }
@@ -64,6 +74,7 @@ mod tests {
         let signed = rcgen::generate_simple_self_signed(["host.example".to_owned()]).unwrap();
         let der = signed.cert.der();
         assert_eq!(spki(der), Some(signed.signing_key.subject_public_key_info().as_slice()));
+        assert_eq!(spki_of_tbs(tbs(der).unwrap()), spki(der));
         for length in 0..der.len() {
             assert_eq!(spki(&der[..length]), None);
         }

@@ -17,6 +17,7 @@ pub(super) enum Hot {
     Certificate,
     CertificateBody,
     Audit,
+    Line,
 }
 
 impl Hot {
@@ -41,6 +42,16 @@ impl Hot {
                 "INSERT INTO audit (sequence, at, actor, action, object, template, request, serial, outcome, hash)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
             }
+            // Only where a certificate vouches for the next one.
+            Self::Line => {
+                "INSERT INTO lines (id, parent, line, origin, generation, since, key)
+                 SELECT ?1, certificates.id, coalesce(line, certificates.id),
+                        CASE WHEN ?4 THEN coalesce(origin, certificates.id) ELSE ?1 END,
+                        CASE WHEN ?5 THEN coalesce(generation, 0) + 1 ELSE 0 END,
+                        CASE WHEN ?5 THEN coalesce(since, issued) ELSE ?6 END, ?7
+                 FROM certificates LEFT JOIN lines ON lines.id = certificates.id
+                 WHERE certificates.id = ?2 AND serial = ?3"
+            }
         }
     }
 }
@@ -54,7 +65,7 @@ pub(super) trait Run {
 /// The statements of one connection, each compiled when it is first used.
 pub(super) struct Prepared<'c> {
     conn: &'c Connection,
-    statements: [RefCell<Option<Statement<'c>>>; 7],
+    statements: [RefCell<Option<Statement<'c>>>; 8],
 }
 
 impl<'c> Prepared<'c> {
@@ -63,7 +74,7 @@ impl<'c> Prepared<'c> {
     }
 
     const fn slot(&self, statement: Hot) -> &RefCell<Option<Statement<'c>>> {
-        let [request, request_body, intent, close_intent, certificate, certificate_body, audit] =
+        let [request, request_body, intent, close_intent, certificate, certificate_body, audit, line] =
             &self.statements;
         match statement {
             Hot::Request => request,
@@ -73,6 +84,7 @@ impl<'c> Prepared<'c> {
             Hot::Certificate => certificate,
             Hot::CertificateBody => certificate_body,
             Hot::Audit => audit,
+            Hot::Line => line,
         }
     }
 }

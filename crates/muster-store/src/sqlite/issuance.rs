@@ -8,6 +8,7 @@ use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::{Connection, params};
 
 use super::hot::Hot;
+use super::lines::{Descent, key_of};
 use super::recent::Key;
 use super::writer::Tx;
 use super::{certificates, convert, der, instance, recent, requests, tokens};
@@ -59,16 +60,41 @@ pub(crate) fn record_intent(
             (Opening::New(record), Some(key)) => {
                 let key = recent::enter(tx, key, record, window)?;
                 tokens::count_use(tx, record, at)?;
+                if let Some(with) = record.asked_with {
+                    let (form, method, received) = (record.form, record.method, record.received);
+                    let descent = Descent { with, form, method, received };
+                    enter_line(tx, id, &descent, &tbs, false)?;
+                }
                 requests::insert(tx, record, Disposition::Signing, key, None)?;
             }
             (Opening::New(_) | Opening::Approved(_), _) => {
                 requests::need(tx, id, Disposition::Approved)?;
+                if let Some(known) = requests::descends(tx.conn, id)? {
+                    let requests::Descends { with, form, method, received, fork_known } = known;
+                    let descent = Descent { with, form: &form, method, received };
+                    enter_line(tx, id, &descent, &tbs, fork_known)?;
+                }
                 requests::set_disposition(tx, id, Disposition::Signing)?;
             }
         }
         tx.hot.run(Hot::Intent, params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
         tx.audit(&event)
     }
+}
+
+/// Enters what is about to be signed into its line, unless it is the second renewal of a certificate and nobody knows.
+fn enter_line(
+    tx: &Tx<'_>,
+    id: RequestId,
+    descent: &Descent<'_>,
+    tbs: &[u8],
+    fork_known: bool,
+) -> Result<(), StoreError> {
+    let key = der::spki_of_tbs(tbs).map(key_of);
+    if !fork_known && let Some(other) = descent.fork(tx.conn, &key.unwrap_or_default())? {
+        return Err(StoreError::Forked(other));
+    }
+    descent.enter(tx, id, key)
 }
 
 pub(crate) fn record_issued(issued: IssuedRecord) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
@@ -119,6 +145,8 @@ pub(crate) fn abandon(
         return Err(StoreError::NoIntent { id, serial });
     }
     tx.conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([convert::id(id)])?;
+    // Nobody got it, so it is no renewal of anything.
+    tx.conn.prepare_cached("DELETE FROM lines WHERE id = ?1")?.execute([convert::id(id)])?;
     requests::set_disposition(tx, id, Disposition::Failed)?;
     requests::set_message(tx, id, None, reason)?;
     recent::forget(tx, id)?;

@@ -3,6 +3,7 @@
 use muster_core::audit::{Action, Actor, AuditOutcome, Event};
 use muster_core::identity::{AccountName, Method};
 use muster_core::issuance::RequestRecord;
+use muster_core::policy::FORK_CODE;
 use muster_core::{RequestId, Serial, UnixTime};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -10,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{convert, recent, templates, tokens};
+use super::{convert, lines, recent, templates, tokens};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
 
@@ -37,7 +38,7 @@ pub(super) fn insert(
             record.form,
             record.template,
             record.endpoint,
-            record.renews.as_ref().map(Serial::as_bytes),
+            record.asked_with.as_ref().map(Serial::as_bytes),
             disposition.as_str(),
             key.map(Key::stored),
             refusal.map(|(code, _)| code),
@@ -67,19 +68,107 @@ pub(crate) fn insert_pending(
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
     let key = Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw);
     move |tx| {
-        let waiting: u32 = tx
-            .conn
-            .prepare_cached("SELECT count(*) FROM requests WHERE requester = ?1 AND disposition = 'pending'")?
-            .query_row([record.requester.as_str()], |row| row.get(0))?;
-        if waiting >= most {
-            return Err(StoreError::TooManyPending(most));
-        }
-        let key = recent::enter(tx, key, &record, window)?;
-        tokens::count_use(tx, &record, record.received)?;
-        insert(tx, &record, Disposition::Pending, key, None)?;
-        asks_for(tx, record.id, &revision)?;
+        pend(tx, &record, key, None, &revision, window, most)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
     }
+}
+
+fn pend(
+    tx: &Tx<'_>,
+    record: &RequestRecord,
+    key: Key,
+    why: Option<&str>,
+    revision: &str,
+    window: i64,
+    most: u32,
+) -> Result<(), StoreError> {
+    let waiting: u32 = tx
+        .conn
+        .prepare_cached("SELECT count(*) FROM requests WHERE requester = ?1 AND disposition = 'pending'")?
+        .query_row([record.requester.as_str()], |row| row.get(0))?;
+    if waiting >= most {
+        return Err(StoreError::TooManyPending(most));
+    }
+    let key = recent::enter(tx, key, record, window)?;
+    tokens::count_use(tx, record, record.received)?;
+    insert(tx, record, Disposition::Pending, key, why.map(|why| (FORK_CODE, why)))?;
+    asks_for(tx, record.id, revision)
+}
+
+pub(crate) fn insert_forked(
+    record: RequestRecord,
+    wanted: [u8; 32],
+    revision: String,
+    window: i64,
+    most: u32,
+) -> impl FnMut(&Tx<'_>) -> Result<String, StoreError> + Send {
+    let key = Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw);
+    move |tx| {
+        let with = record.asked_with.ok_or(StoreError::Changed)?;
+        let (form, method, received) = (record.form, record.method, record.received);
+        let descent = lines::Descent { with, form, method, received };
+        let other = descent.fork(tx.conn, &wanted)?.ok_or(StoreError::Changed)?;
+        let why = both_holders(tx.conn, with, other, &record.actor.to_string())?;
+        pend(tx, &record, key, Some(&why), &revision, window, most)?;
+        let pending = event(&record, Action::Submit, AuditOutcome::Pending);
+        tx.audit(&Event { object: Some(why.clone()), serial: Some(with), ..pending })?;
+        Ok(why)
+    }
+}
+
+pub(crate) fn reopen_forked(
+    tx: &Tx<'_>,
+    id: RequestId,
+    spki: &[u8],
+    revision: &str,
+    actor: &Actor,
+    at: UnixTime,
+) -> Result<String, StoreError> {
+    need(tx, id, Disposition::Approved)?;
+    let Descends { with, form, method, received, .. } = descends(tx.conn, id)?.ok_or(StoreError::Changed)?;
+    let descent = lines::Descent { with, form: &form, method, received };
+    let other = descent.fork(tx.conn, &lines::key_of(spki))?.ok_or(StoreError::Changed)?;
+    let why = both_holders(tx.conn, with, other, &actor.to_string())?;
+    reopen(tx, id, &why, revision, at)?;
+    // The code stays when the officer approves: then both holders were known.
+    set_message(tx, id, Some(FORK_CODE), &why)?;
+    Ok(why)
+}
+
+/// The sentence for the officer: which certificate, who renewed it before, who asks now.
+fn both_holders(conn: &Connection, old: Serial, other: RequestId, now: &str) -> Result<String, StoreError> {
+    let before: String = conn
+        .prepare_cached("SELECT submitted_by FROM request_bodies WHERE id = ?1")?
+        .query_row([convert::id(other)], |row| row.get(0))?;
+    Ok(format!(
+        "two holders of one key? certificate {old} was renewed as request {other} by {before}; {now} asks again with \
+         another key"
+    ))
+}
+
+/// What a request was made with, for the line of its certificate.
+pub(super) struct Descends {
+    pub(super) with: Serial,
+    pub(super) form: String,
+    pub(super) method: Method,
+    pub(super) received: UnixTime,
+    /// An officer knew of the other renewal.
+    pub(super) fork_known: bool,
+}
+
+/// For a request that was made with a certificate.
+pub(super) fn descends(conn: &Connection, id: RequestId) -> Result<Option<Descends>, StoreError> {
+    let row = conn
+        .prepare_cached("SELECT renews, form, method, received, code FROM requests WHERE id = ?1")?
+        .query_row([convert::id(id)], |row| {
+            let with: Option<Vec<u8>> = row.get(0)?;
+            Ok((with, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?, row.get::<_, Option<String>>(4)?))
+        })
+        .optional()?;
+    let Some((with, form, method, received, code)) = row else { return Ok(None) };
+    let Some(with) = with.as_deref().and_then(Serial::from_bytes) else { return Ok(None) };
+    let (method, received) = (read_method(&method)?, UnixTime(received));
+    Ok(Some(Descends { with, form, method, received, fork_known: code.as_deref() == Some(FORK_CODE) }))
 }
 
 pub(crate) fn insert_denied(
@@ -164,7 +253,7 @@ pub(crate) fn decide(
     tx.conn
         .prepare_cached(
             "UPDATE requests SET disposition = ?2, officer = ?3, decided = ?4, comment = ?5, approved_for = ?6,
-             message = NULL WHERE id = ?1",
+             message = NULL, code = CASE WHEN ?2 = 'approved' THEN code END WHERE id = ?1",
         )?
         .execute(params![
             convert::id(id),
@@ -258,7 +347,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
         form: row.get(4)?,
         template: row.get(5)?,
         endpoint: row.get(6)?,
-        renews: renews.as_deref().and_then(Serial::from_bytes),
+        asked_with: renews.as_deref().and_then(Serial::from_bytes),
         disposition: convert::parse(&row.get::<_, String>(8)?, "disposition")?,
         code: row.get(9)?,
         message: row.get(10)?,

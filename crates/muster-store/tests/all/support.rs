@@ -102,7 +102,7 @@ pub(crate) fn record(id: RequestId, account: &str) -> RequestRecord {
         template: Some("User".to_owned()),
         endpoint: "password".to_owned(),
         raw: [&id.number().to_be_bytes()[..], &[0x5a; 400]].concat(),
-        renews: None,
+        asked_with: None,
     }
 }
 

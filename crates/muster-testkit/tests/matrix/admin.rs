@@ -292,7 +292,7 @@ async fn requests_certificates_and_audit() {
         "{hold}"
     );
     let answer = connection.post(&path(policy), &message).await;
-    assert!(answer.fault().reason.starts_with("This certificate has been revoked"), "{}", answer.text());
+    assert!(answer.fault().reason.starts_with("This certificate is on hold"), "{}", answer.text());
     let release = admin.remark(&format!("cert release {serial}"));
     assert!(
         release.starts_with(&format!("certificate {serial} is valid again; revocation list ")),

@@ -229,6 +229,10 @@ pub(crate) struct World {
     nobody: Identity,
     /// Alice's, from a template that asks for approval.
     approved: Identity,
+    /// Alice's, not renewed before.
+    fresh: Identity,
+    /// The key of every renewal: with several keys there would be several holders.
+    new_key: Key,
     issued: String,
     pending: String,
     denied: String,
@@ -242,7 +246,13 @@ impl World {
         let server = TestServer::start().await;
         let now = || muster_core::Clock::now(&server.clock);
         let officer = || muster_core::audit::Actor::Officer("officer".to_owned());
+        // At addresses for renewals, too, renewals may come at any time.
+        let catalog = server.store.catalog().await.unwrap();
+        let mut user = catalog.into_iter().find(|template| template.name == "User").unwrap();
+        user.renewal.window_percent = 100;
+        server.store.put_template(user, vec![7, 8], officer(), now()).await.unwrap();
         let alice = server.enroll("alice", "User").await;
+        let fresh = server.enroll("alice", "User").await;
         let bob = server.enroll("bob", "User").await;
         server.store.set_enabled("dave".parse().unwrap(), true, officer(), now()).await.unwrap();
         let dave = server.enroll("dave", "User").await;
@@ -287,6 +297,8 @@ impl World {
             dave,
             nobody,
             approved,
+            fresh,
+            new_key: Key::generate(),
             issued,
             pending,
             denied,
@@ -313,7 +325,13 @@ impl World {
         Identity { certificate, key }
     }
 
-    fn message(&self, operation: Operation, condition: Condition, messages: &Messages) -> String {
+    fn message(
+        &self,
+        operation: Operation,
+        method: Method,
+        condition: Condition,
+        messages: &Messages,
+    ) -> String {
         let template = match condition {
             Condition::NoPermission => "Computer",
             Condition::UnknownTemplate => "NoSuchTemplate",
@@ -335,10 +353,11 @@ impl World {
                 let old = match condition {
                     Condition::Foreign => &self.bob,
                     Condition::Pending => &self.approved,
+                    Condition::RenewalOnlyEndpoint if method == Method::ClientCertificate => &self.fresh,
                     _ => &self.alice,
                 };
-                let key = Key::generate();
-                messages.issue(&broken(key.renewal_with(template, extensions, &old.certificate, &old.key)))
+                let request = self.new_key.renewal_with(template, extensions, &old.certificate, &old.key);
+                messages.issue(&broken(request))
             }
             Operation::Query => messages.query(match condition {
                 Condition::Pending => &self.pending,
@@ -414,9 +433,13 @@ impl World {
             (_, Condition::DisabledAccount) => Some(self.dave.clone()),
             (_, Condition::NoPermission) if operation == Operation::GetPolicies => Some(self.nobody.clone()),
             (_, Condition::Pending) if operation == Operation::Renewal => Some(self.approved.clone()),
+            (_, Condition::RenewalOnlyEndpoint) if operation == Operation::Renewal => {
+                Some(self.fresh.clone())
+            }
             (Method::ClientCertificate, _) => Some(self.alice.clone()),
         };
-        let message = self.message(operation, condition, &self.server.messages(endpoint, sign_in));
+        let messages = self.server.messages(endpoint, sign_in);
+        let message = self.message(operation, method, condition, &messages);
         let mut connection = self.connect(endpoint, identity.as_ref()).await;
         let answer = if condition == Condition::StoreDown {
             self.while_the_store_dies(&mut connection, &post(&path(endpoint), "", message.as_bytes())).await

@@ -138,7 +138,10 @@ const BROKEN: &[(&str, &str, &str)] = &[
 const ADDED: &[(&str, &str)] = &[
     ("path = \"x\"", "25: enrollment_endpoint[0].path: must begin with / and contain no ? # %"),
     ("path = \"/a?b\"", "25: enrollment_endpoint[0].path: must begin with / and contain no ? # %"),
-    ("key_based_renewal = true", "25: enrollment_endpoint[0].key_based_renewal: is not supported yet"),
+    (
+        "key_based_renewal = true",
+        "25: enrollment_endpoint[0].key_based_renewal: goes with authentication = \"client_certificate\" alone",
+    ),
     ("priority = -1", "25: enrollment_endpoint.priority: invalid value: integer `-1`, expected u32"),
     (
         "renewal_only = \"yes\"",

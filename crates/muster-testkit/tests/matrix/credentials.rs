@@ -238,7 +238,7 @@ async fn certificate_is_refused_on_an_open_connection() {
     assert_eq!(held.ask().await.status, 200);
     let number = serial(&server, &alice).await;
     server.store.revoke(number, Reason::CertificateHold, officer(), now()).await.unwrap();
-    assert_eq!(refused(&held.ask().await), "CERT_REVOKED");
+    assert_eq!(refused(&held.ask().await), "CERT_ON_HOLD");
     server.store.release_hold(number, officer(), now()).await.unwrap();
     assert_eq!(held.ask().await.status, 200);
     server.store.revoke(number, Reason::Superseded, officer(), now()).await.unwrap();
@@ -264,7 +264,7 @@ async fn certificate_is_refused_on_an_open_connection() {
     let expired = held.ask().await;
     assert_eq!(refused(&expired), "CERT_EXPIRED");
     let reason = expired.fault().reason;
-    assert!(reason.starts_with("This certificate is not valid now (it ends on 20"), "{reason}");
+    assert!(reason.starts_with("This certificate expired on 20"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

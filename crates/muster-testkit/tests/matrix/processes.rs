@@ -36,11 +36,11 @@ async fn post(site: &Site, method: Method, identity: Option<&Identity>, request:
     site.https.connect(address, identity).await.post(&path(endpoint), &message).await
 }
 
-/// Renews with one certificate, again and again, until told to stop: how many came of it, and how many were refused.
-async fn renew(site: Arc<Site>, old: Identity, stop: Arc<AtomicBool>) -> (u32, u32) {
+/// Renews one certificate with one new key, again and again, until told to stop: how many came of it, and how many were refused.
+async fn renew(site: Arc<Site>, old: Identity, new: Arc<Key>, stop: Arc<AtomicBool>) -> (u32, u32) {
     let (mut issued, mut refused) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
-        let request = Key::generate().renewal("User", &old.certificate, &old.key);
+        let request = new.renewal("User", &old.certificate, &old.key);
         let answer = post(&site, Method::ClientCertificate, Some(&old), &request).await;
         if answer.status == 200 {
             issued += 1;
@@ -65,9 +65,10 @@ async fn revocation_ends_renewals_of_another_process() {
         let (id, certificate) =
             post(&site, Method::UsernamePassword, None, &key.request("User")).await.issued();
         let old = Identity { certificate, key };
-        let stop = Arc::new(AtomicBool::new(false));
-        let renewing: Vec<_> =
-            (0..3).map(|_| tokio::spawn(renew(site.clone(), old.clone(), stop.clone()))).collect();
+        let (new, stop) = (Arc::new(Key::generate()), Arc::new(AtomicBool::new(false)));
+        let renewing: Vec<_> = (0..3)
+            .map(|_| tokio::spawn(renew(site.clone(), old.clone(), new.clone(), stop.clone())))
+            .collect();
         tokio::time::sleep(Duration::from_millis(100 + 70 * u64::try_from(round).unwrap())).await;
         let (config, which) = (site.config.clone(), id.clone());
         let revoke = move || {

@@ -1,5 +1,7 @@
 //! `muster cert …`
 
+mod line;
+
 use clap::Subcommand;
 use muster_core::identity::AccountName;
 use muster_core::revocation::Reason;
@@ -40,6 +42,15 @@ pub(crate) enum Certificate {
         /// certificateHold or privilegeWithdrawn.
         #[arg(long, default_value = "unspecified")]
         reason: Reason,
+        /// Revoke the whole line of the certificate: those that it was renewed from, and all that were had with any of
+        /// them. Their keys are never accepted again.
+        #[arg(long)]
+        line: bool,
+    },
+    /// Show the line of a certificate: those that it was renewed from, and all that were had with any of them.
+    Line {
+        /// Serial number, or number of the request.
+        which: String,
     },
     /// Take a certificate off hold.
     Release {
@@ -106,7 +117,11 @@ pub(crate) async fn run(command: Certificate, admin: &Admin, output: Output) -> 
             let row = Row::from(certificate.summary);
             output.value(&row, || toml::to_string(&row).unwrap_or_default())
         }
-        Certificate::Revoke { which, reason } => {
+        Certificate::Line { which } => line::show(find(admin, &which).await?, admin, output).await,
+        Certificate::Revoke { which, reason, line: true } => {
+            line::revoke(find(admin, &which).await?, reason, admin, output).await
+        }
+        Certificate::Revoke { which, reason, line: false } => {
             let serial = find(admin, &which).await?;
             let revoked = store.revoke(serial, reason, admin.actor(), now()).await?;
             // The list is made here and now, so that it is there whether the service runs or not.
@@ -117,7 +132,7 @@ pub(crate) async fn run(command: Certificate, admin: &Admin, output: Output) -> 
             if revoked.key_blocked {
                 output.note("its key is never accepted again");
             }
-            Ok(())
+            line::warn_of_others(serial, admin, output).await
         }
         Certificate::Release { which } => {
             let serial = find(admin, &which).await?;
