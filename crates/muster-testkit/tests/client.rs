@@ -286,6 +286,11 @@ fn renewal_by_password_and_by_certificate() {
     let not_due = by_certificate(&["--if-due", "--json"]).expect(0).json();
     assert_eq!(not_due["status"], "not_due");
     assert_eq!(read(&out), certificate);
+    // The template wants a new key, until it says otherwise.
+    let refused = by_certificate(&["--same-key", "--json"]).expect(3).json();
+    assert!(refused["hresult"].as_str().unwrap().contains("CERTSRV_E_RENEWAL_BAD_PUBLIC_KEY"), "{refused}");
+    let user = site.muster("template", &["show", "User"]);
+    site.template(&format!("{user}\n[renewal]\nkey = \"any\"\n"));
     let same = by_certificate(&["--same-key", "--json"]).expect(0).json();
     assert_eq!(same["endpoint"].as_str(), Some(site.ces_certificate().as_str()));
     assert_ne!(read(&out), certificate);

@@ -124,8 +124,7 @@ fn enrolls_asks_and_renews() {
 
         // And with the old certificate in the handshake.
         let url = site.ces_certificate();
-        let tls_key = openssl.key(Key::P256, &format!("{name}-tls"));
-        let renew = [&["renew", &url, &tls_key, &key, &pem], &template[..]].concat();
+        let renew = [&["renew", &url, &new_key, &key, &pem], &template[..]].concat();
         let renewed = client.exchange(None, &renew, &["--cert", &pem, "--key", &key]);
         client.certificate(&renewed, &format!("{name}-tls-renewed"));
         let without = client.refusal(None, &renew, &[]);

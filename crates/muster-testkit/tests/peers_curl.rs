@@ -450,7 +450,7 @@ fn client_certificates_that_prove_nothing_are_refused() {
     // On hold, released, disabled, enabled, revoked: each at once.
     let ok = |bed: &Bed| assert_eq!(with(bed, &pair).status, 200);
     site.muster("cert", &["revoke", &serial, "--reason", "certificateHold"]);
-    assert_refused(&with(&bed, &pair), "has been revoked");
+    assert_refused(&with(&bed, &pair), "is on hold");
     site.muster("cert", &["release", &serial]);
     ok(&bed);
     site.muster("account", &["disable", "alice"]);
