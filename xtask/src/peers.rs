@@ -49,6 +49,13 @@ const PROGRAMS: &[Program] = &[
         variable: Some("MUSTER_PEER_CERTMONGER"),
     },
     Program {
+        name: "tshark",
+        probe: &["--version"],
+        package: "tshark",
+        purpose: "looking at the traffic to an authority of AD CS with Wireshark",
+        variable: None,
+    },
+    Program {
         name: "c++",
         probe: &["--version"],
         package: "g++",

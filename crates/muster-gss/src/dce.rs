@@ -181,7 +181,7 @@ fn unseal(
     if context.unseal(header, stub, trailer, token)? { Ok(()) } else { Err(InitiateError::NotSealed) }
 }
 
-/// The server's side of one connection. Its credential is of [`crate::Gss::service`].
+/// The server's side of one connection. Its credential is of [`crate::Gss::service_key`].
 pub struct DceAcceptor {
     credential: Credential,
     framing: Framing,

@@ -84,10 +84,22 @@ impl Credential {
             ("client_keytab", file.as_slice()),
             ("keytab", file.as_slice()),
             ("ccache", cache.as_slice()),
-            // Calls are answered in order on one connection, whose last leg proves that the client is there.
+            // What is accepted with it has been accepted before, with a replay cache.
             ("rcache", b"none:"),
         ];
         Ok(Self::of(api, Cred::acquire(api, Some(&name), Usage::Both, &store)?))
+    }
+
+    /// For a service that only takes calls.
+    pub(crate) fn accepting(
+        api: &'static Api,
+        keytab: &Path,
+        principal: &str,
+    ) -> Result<Self, InitiateError> {
+        let name = Name::import(api, principal, NameForm::Principal)?;
+        let file = ffi::residual("FILE:", keytab);
+        let store = [("keytab", file.as_slice()), ("rcache", &b"none:"[..])];
+        Ok(Self::of(api, Cred::acquire(api, Some(&name), Usage::Accept, &store)?))
     }
 
     pub(crate) fn of(api: &'static Api, cred: Cred) -> Self {

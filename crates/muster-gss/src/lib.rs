@@ -76,7 +76,16 @@ impl Gss {
 }
 
 impl Gss {
-    /// A service's own key, to accept calls with, and to act for callers with. The principal, `svc-ces@CORP.EXAMPLE`, must be
+    /// A service's key to take calls with: [`Credential::dce_acceptor`]. No replay cache is needed there: the last leg proves
+    /// that the client is there.
+    ///
+    /// # Errors
+    /// See [`InitiateError`].
+    pub fn service_key(self, keytab: &Path, principal: &str) -> Result<Credential, InitiateError> {
+        Credential::accepting(self.api, keytab, principal)
+    }
+
+    /// A service's own account, to act for callers with. The principal, `svc-ces@CORP.EXAMPLE`, must be
     /// the first in the keytab. Blocks on files; the key is tried when it is first used.
     ///
     /// # Errors

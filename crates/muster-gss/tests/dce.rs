@@ -18,7 +18,7 @@ fn ends(kdc: &Kdc, framing: Framing) -> (DceInitiator, DceAcceptor) {
     let principal = "alice@CORP.TEST".to_owned();
     let login = Login::Password { principal, password: "alice-pw".to_owned().into() };
     let client = gss.credential(&login).unwrap();
-    let service = gss.service(&keytab, &format!("HOST/{HOST}@CORP.TEST")).unwrap();
+    let service = gss.service_key(&keytab, &format!("HOST/{HOST}@CORP.TEST")).unwrap();
     (client.dce_initiator("HOST", HOST, framing).unwrap(), service.dce_acceptor(framing))
 }
 
@@ -115,7 +115,7 @@ fn service_that_does_not_prove_itself_is_refused() {
         assert_eq!(client.step(Some(&answer)), Err(InitiateError::OutOfOrder));
         // NTLM, and nothing at all.
         let gss = Gss::load().unwrap();
-        let service = gss.service(&kdc.path("keytab"), &format!("HOST/{HOST}@CORP.TEST")).unwrap();
+        let service = gss.service_key(&kdc.path("keytab"), &format!("HOST/{HOST}@CORP.TEST")).unwrap();
         for bad in [&b"NTLMSSP\0\x01\0\0\0"[..], b"", b"\x60\x03\x06\x01\x2a"] {
             for framing in [Framing::Kerberos, Framing::Negotiate] {
                 let refused = service.dce_acceptor(framing).step(bad);

@@ -276,6 +276,26 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether the call was not begun: the server says so, or the status is one that comes before a method is entered.
+    #[must_use]
+    pub const fn was_not_begun(self) -> bool {
+        self.did_not_execute
+            || matches!(
+                self.status,
+                FaultStatus::ACCESS_DENIED
+                    | FaultStatus::E_ACCESS_DENIED
+                    | FaultStatus::OP_RANGE
+                    | FaultStatus::PROCNUM_OUT_OF_RANGE
+                    | FaultStatus::UNKNOWN_INTERFACE
+                    | FaultStatus::UNKNOWN_IF
+                    | FaultStatus::TOO_BUSY
+                    | FaultStatus::SERVER_TOO_BUSY
+                    | FaultStatus::DISCONNECTED
+                    | FaultStatus::INVALID_OBJECT
+                    | FaultStatus::VERSION_MISMATCH
+            )
+    }
+
     /// Reads what a [`Kind::Fault`] says.
     ///
     /// # Errors

@@ -1,0 +1,220 @@
+//! One authority: requests and queries, each in somebody's name.
+
+use std::sync::Arc;
+
+use muster_gss::Credential;
+use muster_rpc::status::HResult;
+use muster_rpc::wcce::{CertReply, CertRequest, Disposition, RequestAttributes, RequestFlags};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::error::AdcsError;
+use crate::pool::Pool;
+use crate::reply::{self, Expected};
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::wire::CallError;
+
+/// In whose name an authority is asked: a Kerberos credential, and the name that its connections are kept under.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    name: Arc<str>,
+    credential: Credential,
+}
+
+impl Identity {
+    /// `name` must be the principal of the credential, `alice@CORP.EXAMPLE`: connections are kept by it.
+    #[must_use]
+    pub fn new(name: &str, credential: Credential) -> Self {
+        Self { name: name.into(), credential }
+    }
+
+    /// The principal.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+}
+
+/// A request for a certificate.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// PKCS#10, CMS or CMC, as it came.
+    pub request: Vec<u8>,
+    /// How.
+    pub flags: RequestFlags,
+    /// What the request does not say itself.
+    pub attributes: RequestAttributes,
+    /// What the certificate must be like.
+    pub expected: Expected,
+}
+
+/// A certificate that has been compared with the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate (DER).
+    pub certificate: Vec<u8>,
+    /// The authority's CMS: a chain, or the CMC full PKI response. Not verified.
+    pub response: Vec<u8>,
+}
+
+/// What an authority answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Here it is.
+    Issued {
+        /// The authority's number of the request.
+        request_id: u32,
+        /// The certificate.
+        issued: Issued,
+        /// The authority's words.
+        message: String,
+    },
+    /// Somebody has to decide; [`Adcs::query`] asks again.
+    Pending {
+        /// The authority's number of the request.
+        request_id: u32,
+        /// The authority's CMC response, if it sent one. Not verified.
+        response: Vec<u8>,
+        /// The authority's words.
+        message: String,
+    },
+    /// Somebody, or the authority's policy, said no.
+    Denied {
+        /// The authority's number of the request.
+        request_id: u32,
+        /// Why, if the authority gave a reason with a number.
+        reason: Option<HResult>,
+        /// The authority's CMC response, if it sent one. Not verified.
+        response: Vec<u8>,
+        /// The authority's words.
+        message: String,
+    },
+    /// The certificate was issued once, and is revoked.
+    Revoked {
+        /// The authority's number of the request.
+        request_id: u32,
+    },
+    /// The authority did not take the call: wrong name, no permission, an unknown request.
+    Refused(HResult),
+}
+
+/// The connector to one authority.
+#[derive(Debug)]
+pub struct Adcs {
+    settings: Settings,
+    pool: Pool,
+    connections: Semaphore,
+}
+
+impl Adcs {
+    /// Nothing is connected yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let connections = Semaphore::new(settings.max_connections.max(1));
+        Self { settings, pool: Pool::default(), connections }
+    }
+
+    /// Asks for a certificate in the name of `identity`. The request is sent once at most.
+    ///
+    /// # Errors
+    /// See [`AdcsError`], and above all [`AdcsError::may_have_been_submitted`].
+    pub async fn submit(&self, identity: &Identity, submission: &Submission) -> Result<Answer, AdcsError> {
+        let request = CertRequest {
+            authority: Some(self.settings.authority.as_str().to_owned()),
+            flags: submission.flags,
+            request_id: 0,
+            serial: None,
+            attributes: submission.attributes.text(),
+            request: submission.request.clone(),
+        };
+        self.ask(identity, &request, &submission.expected).await
+    }
+
+    /// Asks what became of a request.
+    ///
+    /// # Errors
+    /// See [`AdcsError`]; a query can always be repeated.
+    pub async fn query(
+        &self,
+        identity: &Identity,
+        request_id: u32,
+        full_response: bool,
+        expected: &Expected,
+    ) -> Result<Answer, AdcsError> {
+        let request = CertRequest {
+            authority: Some(self.settings.authority.as_str().to_owned()),
+            flags: RequestFlags { full_response, ..RequestFlags::default() },
+            request_id,
+            ..CertRequest::default()
+        };
+        self.ask(identity, &request, expected).await
+    }
+
+    async fn ask(
+        &self,
+        identity: &Identity,
+        request: &CertRequest,
+        expected: &Expected,
+    ) -> Result<Answer, AdcsError> {
+        let Settings { host, timeouts, max_connections, .. } = &self.settings;
+        let permit = timeout(timeouts.connect, self.connections.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(AdcsError::Busy { host: host.clone(), limit: *max_connections });
+        };
+        let mut session = match self.pool.take(identity.name(), timeouts.idle) {
+            Some(session) => session,
+            None => timeout(timeouts.connect, Session::open(&self.settings, identity))
+                .await
+                .map_err(|_| AdcsError::ConnectTimedOut { host: host.clone(), limit: timeouts.connect })??,
+        };
+        let unknown = |why: String| AdcsError::Unknown { host: host.clone(), why };
+        let reply = match timeout(timeouts.call, session.request(request)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(CallError::NotBegun(error))) => {
+                return Err(AdcsError::CallRefused { host: host.clone(), error });
+            }
+            Ok(Err(CallError::Lost(why))) => return Err(unknown(why)),
+            Err(_) => {
+                return Err(unknown(format!("no answer within {} s", timeouts.call.as_secs_f32())));
+            }
+        };
+        self.pool.put(identity.name(), session);
+        tracing::debug!(
+            identity = identity.name(),
+            %host,
+            request_id = reply.request_id,
+            result = %reply.result,
+            disposition = ?reply.disposition,
+            "the authority answered"
+        );
+        self.judge(reply, expected)
+    }
+
+    fn judge(&self, reply: CertReply, expected: &Expected) -> Result<Answer, AdcsError> {
+        if !reply.result.is_success() {
+            return Ok(Answer::Refused(reply.result));
+        }
+        let CertReply { request_id, response, message, certificate, .. } = reply;
+        match reply.disposition {
+            Disposition::Issued => {
+                reply::check(&certificate, &self.settings.issuers, expected).map_err(|problem| {
+                    AdcsError::Untrusted { host: self.settings.host.clone(), request_id, problem }
+                })?;
+                Ok(Answer::Issued { request_id, issued: Issued { certificate, response }, message })
+            }
+            Disposition::Pending => Ok(Answer::Pending { request_id, response, message }),
+            Disposition::Denied => Ok(Answer::Denied { request_id, reason: None, response, message }),
+            Disposition::Revoked => Ok(Answer::Revoked { request_id }),
+            // A certificate of another authority's is not what was asked for.
+            Disposition::Foreign => Ok(Answer::Refused(HResult::FAIL)),
+            Disposition::Failed(reason) => {
+                Ok(Answer::Denied { request_id, reason: Some(reason), response, message })
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A connection on which requests can be made, in one identity's name: opened by the endpoint mapper or by activation.
+
+use std::time::Duration;
+
+use muster_gss::{Credential, Step as Leg};
+use muster_rpc::client::RpcError;
+use muster_rpc::dcom::activation::{self, Activation};
+use muster_rpc::dcom::{self, Version};
+use muster_rpc::security::Step;
+use muster_rpc::wcce::{self, CertReply, CertRequest};
+use muster_rpc::{Interface, Uuid, epm};
+
+use tokio::time::Instant;
+
+use crate::adcs::Identity;
+use crate::error::AdcsError;
+use crate::kerberos::{Kerberos, Prepared};
+use crate::settings::{Method, Settings};
+use crate::wire::{CallError, Wire, connection};
+
+/// Objects that are not pinged are forgotten by their server after six minutes (MS-DCOM 3.1.1.6.1), and whoever loses a right
+/// shall not keep it by an old connection.
+const LIFETIME: Duration = Duration::from_secs(240);
+
+/// Ready for requests.
+#[derive(Debug)]
+pub(crate) struct Session {
+    wire: Wire<Prepared>,
+    object: Option<Object>,
+    opened: Instant,
+}
+
+/// The authority's object.
+#[derive(Debug)]
+struct Object {
+    ipid: Uuid,
+    version: Version,
+}
+
+/// A new UUID, for what must not be the same twice.
+fn causality() -> Uuid {
+    let mut octets = [0; 16];
+    // Were there no randomness, calls would all have the cause zero, which harms nothing.
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    Uuid(octets)
+}
+
+/// A ticket for `class/host`, got where that may block.
+async fn prepared(
+    settings: &Settings,
+    identity: &Identity,
+    class: &'static str,
+) -> Result<Prepared, AdcsError> {
+    let (host, framing) = (settings.host.clone(), settings.framing);
+    let credential: Credential = identity.credential().clone();
+    let begin = move || {
+        let mut initiator = credential.dce_initiator(class, &host, framing)?;
+        let first = match initiator.step(None)? {
+            Leg::Continue(token) => Step::Continue(token),
+            Leg::Done(token) => Step::Done(token),
+        };
+        Ok(Prepared { first: Some(first), inner: Kerberos(initiator) })
+    };
+    let ticket = |error| AdcsError::Ticket {
+        identity: identity.name().to_owned(),
+        service: format!("{class}/{}", settings.host),
+        error,
+    };
+    match tokio::task::spawn_blocking(begin).await {
+        Ok(done) => done.map_err(ticket),
+        // Only when the process ends, or the library panics.
+        Err(error) => Err(connection(
+            &settings.host,
+            RpcError::Security(muster_rpc::security::SecurityError(error.to_string())),
+        )),
+    }
+}
+
+impl Session {
+    pub(crate) async fn open(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
+        match settings.method {
+            Method::Passage => Self::passage(settings, identity).await,
+            Method::Object => Self::object(settings, identity).await,
+        }
+    }
+
+    /// Endpoint mapper, then `ICertPassage`.
+    async fn passage(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
+        let (host, interface) = (settings.host.as_str(), Interface::CertPassage);
+        let mut mapper = Wire::public(host, settings.mapper_port, Interface::EndpointMapper).await?;
+        let towers = mapper.call(epm::MAP, None, &epm::map_request(interface)).await;
+        let towers = towers.map_err(|error| before(host, error))?;
+        let port = epm::port(&towers, interface).map_err(|error| connection(host, error))?;
+        let port = port.ok_or_else(|| AdcsError::NotServed { host: host.to_owned() })?;
+        let security = prepared(settings, identity, "HOST").await?;
+        let wire = Wire::sealed(host, port, interface, security).await?;
+        Ok(Self { wire, object: None, opened: Instant::now() })
+    }
+
+    /// `ServerAlive2` for the version, activation, then `ICertRequestD2`.
+    async fn object(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
+        let (host, interface) = (settings.host.as_str(), Interface::CertRequest2);
+        let mut exporter = Wire::public(host, settings.mapper_port, Interface::ObjectExporter).await?;
+        let alive = exporter.call(dcom::ALIVE2, None, &[]).await.map_err(|error| before(host, error))?;
+        let alive = dcom::parse_alive_response(&alive).map_err(|error| connection(host, error))?;
+        let version = alive.version.common().map_err(|error| connection(host, error.into()))?;
+        let security = prepared(settings, identity, "RPCSS").await?;
+        let mut activator =
+            Wire::sealed(host, settings.mapper_port, Interface::RemoteActivator, security).await?;
+        let asked = activation::request(wcce::CLASS, interface.uuid(), version, causality());
+        let said = activator.call(activation::CREATE_INSTANCE, None, &asked).await;
+        let said = said.map_err(|error| before(host, error))?;
+        let activated = match activation::parse_response(&said, interface.uuid()) {
+            Ok(Activation::Done(done)) => done,
+            Ok(Activation::Failed(result)) => {
+                return Err(AdcsError::Activation { host: host.to_owned(), result });
+            }
+            Err(error) => return Err(connection(host, error)),
+        };
+        // The addresses are those that the host believes to have: we stay with the one that was dialled.
+        let port = activated.bindings.tcp_port();
+        let port = port.ok_or_else(|| AdcsError::NotServed { host: host.to_owned() })?;
+        let security = prepared(settings, identity, "HOST").await?;
+        let wire = Wire::sealed(host, port, interface, security).await?;
+        let object = Object { ipid: activated.interface.ipid, version: activated.version };
+        Ok(Self { wire, object: Some(object), opened: Instant::now() })
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.opened.elapsed() < LIFETIME && self.wire.is_good()
+    }
+
+    /// One request or query; the error says whether it may have arrived.
+    pub(crate) async fn request(&mut self, request: &CertRequest) -> Result<CertReply, CallError> {
+        let lost = |error: RpcError| CallError::Lost(error.to_string());
+        match &self.object {
+            None => {
+                let stub = request.to_passage();
+                let results = self.wire.call(wcce::CERT_SERVER_REQUEST, None, &stub).await?;
+                CertReply::parse_passage(&results).map_err(lost)
+            }
+            Some(Object { ipid, version }) => {
+                let stub = request.to_request2(*version, causality());
+                let results = self.wire.call(wcce::REQUEST2, Some(*ipid), &stub).await?;
+                CertReply::parse_object(&results).map_err(lost)
+            }
+        }
+    }
+}
+
+/// A failure of what comes before a request.
+fn before(host: &str, error: CallError) -> AdcsError {
+    match error {
+        CallError::NotBegun(error) => connection(host, error),
+        CallError::Lost(why) => {
+            connection(host, RpcError::Security(muster_rpc::security::SecurityError(why)))
+        }
+    }
+}
