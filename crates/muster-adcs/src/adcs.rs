@@ -119,6 +119,10 @@ impl Adcs {
         Self { settings, pool: Pool::default(), connections }
     }
 
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Asks for a certificate in the name of `identity`. The request is sent once at most.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 
 mod adcs;
 mod error;
+mod health;
 mod kerberos;
 mod pool;
 mod reply;
@@ -21,5 +22,6 @@ mod wire;
 
 pub use adcs::{Adcs, Answer, Identity, Issued, Submission};
 pub use error::AdcsError;
+pub use health::{Health, OfferedTemplate};
 pub use reply::{Expected, Problem};
 pub use settings::{Method, Settings, Timeouts};

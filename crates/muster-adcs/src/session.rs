@@ -146,10 +146,21 @@ impl Session {
             }
         }
     }
+
+    /// A call to the authority's object, whose arguments are made for its version; `None` where there is no object.
+    pub(crate) async fn method(
+        &mut self,
+        opnum: u16,
+        arguments: impl FnOnce(Version, Uuid) -> Vec<u8>,
+    ) -> Option<Result<Vec<u8>, CallError>> {
+        let Object { ipid, version } = self.object.as_ref()?;
+        let stub = arguments(*version, causality());
+        Some(self.wire.call(opnum, Some(*ipid), &stub).await)
+    }
 }
 
 /// A failure of what comes before a request.
-fn before(host: &str, error: CallError) -> AdcsError {
+pub(crate) fn before(host: &str, error: CallError) -> AdcsError {
     match error {
         CallError::NotBegun(error) => connection(host, error),
         CallError::Lost(why) => {

@@ -264,6 +264,24 @@ fn contains(text: &str, part: &str) {
     assert!(text.contains(part), "{part:?} in {text:?}");
 }
 
+/// Over DCOM an authority says what it is; nothing is requested by asking.
+#[test]
+fn authority_says_what_it_is() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, &[]) else { return };
+        let alice = identity("alice");
+        let health = run(Adcs::new(bed.settings(Method::Object)).health(&alice)).unwrap();
+        assert_eq!((health.ping, health.name.as_deref()), (Some(HResult::OK), Some("CORP-CA")));
+        let names: Vec<&str> = health.templates.iter().map(|template| template.name.as_str()).collect();
+        assert_eq!(names, ["User", "Machine"]);
+        assert_eq!(health.templates.first().unwrap().oid, "1.3.6.1.4.1.311.21.8.1.1");
+        assert_eq!(health.certificate.as_ref(), Some(&bed.issuer));
+        let health = run(Adcs::new(bed.settings(Method::Passage)).health(&alice)).unwrap();
+        assert_eq!((health.ping, health.templates.len()), (None, 0));
+        assert_eq!(bed.calls("request_sha256", 0).len(), 0);
+    });
+}
+
 /// Many at once, on no more connections than permitted; each gets its own certificate.
 #[test]
 fn many_requests_share_few_connections() {

@@ -8,7 +8,8 @@ mod request;
 pub use attributes::{AttributeError, AuthorityName, RequestAttributes, TemplateName};
 pub use property::{
     PropertyId, PropertyType, ca_certificate, ca_property, parse_ca_certificate, parse_ca_property,
-    parse_octets, parse_ping, parse_pong, ping, ping_response, property_response, property_text,
+    parse_octets, parse_ping, parse_pong, ping, ping_response, property_lines, property_response,
+    property_text,
 };
 pub use request::{CertReply, CertRequest, Disposition, Form, RequestFlags};
 

@@ -148,6 +148,7 @@ fn properties_are_asked_for_and_read() {
     assert_eq!(wcce::parse_ca_property(&ours), asked);
     let value = wcce::parse_octets(&vector("get-ca-property-response")).unwrap().unwrap();
     assert_eq!(wcce::property_text(&value), "User 1.3.6.1.4.1.311.21.8.1.1");
+    assert_eq!(wcce::property_lines(&value), ["User", "1.3.6.1.4.1.311.21.8.1.1"]);
     assert_eq!(wcce::parse_octets(&wcce::property_response(HResult::OK, &value)), Ok(Ok(value)));
     assert_eq!(wcce::parse_ping(&vector("ping2")), Ok(Some("CORP-CA".to_owned())));
     let ours = wcce::ping(Version::NEWEST, CAUSALITY, "CORP-CA");

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,7 +28,8 @@ pub(crate) struct Bed {
     pub(crate) issuer: Vec<u8>,
     pub(crate) request: Vec<u8>,
     public_key: Vec<u8>,
-    folder: PathBuf,
+    log: PathBuf,
+    host: &'static str,
 }
 
 impl Drop for Bed {
@@ -38,7 +39,7 @@ impl Drop for Bed {
     }
 }
 
-fn openssl(program: &std::path::Path, arguments: &[&str]) -> Vec<u8> {
+fn openssl(program: &Path, arguments: &[&str]) -> Vec<u8> {
     let ran = tools::run(program, arguments, b"");
     assert!(ran.ok, "{arguments:?}: {}", ran.all());
     ran.output
@@ -50,17 +51,30 @@ fn number(line: &str, name: &str) -> u16 {
 }
 
 impl Bed {
-    /// `None` after having said what is missing.
+    /// In a realm of MIT's; `None` after having said what is missing.
     pub(crate) fn start(kdc: &Kdc, arguments: &[&str]) -> Option<Self> {
-        let python = Peer::KerberosPython.or_not_run()?;
-        let program = Peer::OpenSsl.or_not_run()?;
         if !kdc.path("ca1.keytab").exists() {
             kdc.add_user("alice", "alice-pw");
             kdc.add_user("bob", "bob-pw");
             kdc.add_service(&format!("HOST/{HOST}"), "ca1.keytab");
             kdc.add_service(&format!("RPCSS/{HOST}"), "ca1.keytab");
         }
-        let file = |name: &str| kdc.path(name).display().to_string();
+        let folder = kdc.path("ca1.keytab").parent().unwrap().to_path_buf();
+        Self::start_with(HOST, &folder, &kdc.path("ca1.keytab"), &kdc.krb5_conf(), arguments)
+    }
+
+    /// For the service with this host name and keytab; what it writes goes to `folder`.
+    pub(crate) fn start_with(
+        host: &'static str,
+        folder: &Path,
+        keytab: &Path,
+        krb5_conf: &Path,
+        arguments: &[&str],
+    ) -> Option<Self> {
+        let python = Peer::KerberosPython.or_not_run()?;
+        let program = Peer::OpenSsl.or_not_run()?;
+        let path = |name: &str| folder.join(name);
+        let file = |name: &str| path(name).display().to_string();
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
         openssl(
             &program,
@@ -94,10 +108,10 @@ impl Bed {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/beds/adcs/authority.py");
         let mut command = Command::new(python);
         command.arg(script).args(["--ca", &file("ca.pem"), "--ca-key", &file("ca.key")]);
-        command.args(["--keytab", &file("ca1.keytab"), "--sid", SID]).args(arguments);
-        let errors = std::fs::File::create(kdc.path("authority.log")).unwrap();
-        let mut child = kdc
-            .environment(&mut command)
+        command.args(["--keytab", &keytab.display().to_string(), "--sid", SID]).args(arguments);
+        let errors = std::fs::File::create(path("authority.log")).unwrap();
+        let mut child = command
+            .env("KRB5_CONFIG", krb5_conf)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -106,8 +120,8 @@ impl Bed {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
         output.read_line(&mut first).unwrap();
-        let folder = kdc.path("authority.log");
-        assert!(first.contains("mapper"), "{first}{}", std::fs::read_to_string(&folder).unwrap_or_default());
+        let log = path("authority.log");
+        assert!(first.contains("mapper"), "{first}{}", std::fs::read_to_string(&log).unwrap_or_default());
         let lines = Arc::new(Mutex::new(Vec::new()));
         std::thread::spawn({
             let lines = Arc::clone(&lines);
@@ -121,12 +135,13 @@ impl Bed {
             issuer,
             request,
             public_key,
-            folder,
+            log,
+            host,
         })
     }
 
     pub(crate) fn settings(&self, method: Method) -> Settings {
-        let mut settings = Settings::new(HOST, "CORP-CA".parse().unwrap(), vec![self.issuer.clone()]);
+        let mut settings = Settings::new(self.host, "CORP-CA".parse().unwrap(), vec![self.issuer.clone()]);
         settings.mapper_port = self.mapper;
         settings.method = method;
         let seconds = Duration::from_secs;
@@ -162,7 +177,7 @@ impl Bed {
     }
 
     pub(crate) fn errors(&self) -> String {
-        std::fs::read_to_string(&self.folder).unwrap_or_default()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

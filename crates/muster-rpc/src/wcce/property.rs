@@ -172,3 +172,17 @@ pub fn parse_octets(stub: &[u8]) -> Result<Result<Vec<u8>, HResult>, RpcError> {
 pub fn property_text(value: &[u8]) -> String {
     words(value)
 }
+
+/// The lines of the text in the value of a property, without empty ones at the end. At most 4 096.
+#[must_use]
+pub fn property_lines(value: &[u8]) -> Vec<String> {
+    let (pairs, _) = value.as_chunks::<2>();
+    let units: Vec<u16> =
+        pairs.iter().copied().map(u16::from_le_bytes).take_while(|unit| *unit != 0).collect();
+    let line = |units: &[u16]| words(&units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>());
+    let mut lines: Vec<String> = units.split(|unit| *unit == 10).take(4_096).map(line).collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
+}
