@@ -4,7 +4,7 @@
 //! compares every field with what policy approved and with rules that hold for each certificate of an embedded CA
 //! (RFC 5280 4, CA/Browser baseline requirements 7.1 where they make sense for a private CA).
 
-use std::fmt::Write;
+mod read;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{
@@ -14,23 +14,17 @@ use const_oid::db::rfc5280::{
 };
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
 use const_oid::db::rfc8410::ID_ED_25519;
-use der::asn1::{Any, AnyRef, OctetStringRef, Utf8StringRef};
-use der::{Decode, Encode, Tag, Tagged};
+use der::asn1::{BitStringRef, IntRef};
+use der::{Decode, Tag};
 use muster_core::names::AltName;
 use muster_core::policy::CertificateContents;
 use muster_core::request::KeyAlgorithm;
 use muster_core::template::{KeyUsage as Usage, eku};
 use muster_core::{Oid, Serial, UnixTime};
-use x509_cert::TbsCertificate;
-use x509_cert::certificate::Version;
-use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName, GeneralNames};
-use x509_cert::ext::pkix::{
-    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, CrlDistributionPoints, KeyUsage, SubjectAltName,
-    SubjectKeyIdentifier,
-};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 use x509_cert::time::Time;
 
+use self::read::{constructed, content, exactly, matches, only, primitive};
 use crate::authority::{Authority, elements};
 use crate::extensions::{self, APPLICATION_POLICIES, OBJECT_SID, SECURITY, TEMPLATE};
 use crate::names;
@@ -39,6 +33,8 @@ use crate::names;
 const UPN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.20.2.3");
 /// 1.3.6.1.4.1.311.25.1.
 const DIRECTORY_GUID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.25.1");
+/// Version 3, as its field has it.
+const VERSION: &[u8] = &[0xa0, 3, 2, 1, 2];
 /// First instant that has to be written as GeneralizedTime.
 const YEAR_2050: u64 = 2_524_608_000;
 
@@ -113,28 +109,30 @@ fn ensure(condition: bool, finding: Finding) -> Checked {
 /// Finds the first fault.
 pub(crate) fn check(authority: &Authority, contents: &CertificateContents, tbs: &[u8]) -> Checked {
     let fields = elements(tbs).ok_or(Finding::NotDer)?;
-    let decoded = TbsCertificate::from_der(tbs).map_err(|_| Finding::NotDer)?;
-    let [_version, _serial, algorithm, issuer, _validity, _subject, spki, _extensions] = fields.as_slice()
-    else {
-        return Err(Finding::Fields);
+    let [version, serial, algorithm, issuer, validity, subject, spki, extensions] = fields.as_slice() else {
+        return Err(if fields.is_empty() { Finding::NotDer } else { Finding::Fields });
     };
-    ensure(decoded.version() == Version::V3, Finding::Version)?;
-    ensure(Serial::from_bytes(decoded.serial_number().as_bytes()).is_some(), Finding::Serial)?;
+    ensure(*version == VERSION, Finding::Version)?;
+    let serial = IntRef::from_der(serial).map_err(|_| Finding::NotDer)?;
+    ensure(Serial::from_bytes(serial.as_bytes()).is_some(), Finding::Serial)?;
     ensure(*algorithm == authority.algorithm_identifier(), Finding::Algorithm)?;
     ensure(*issuer == authority.subject(), Finding::Issuer)?;
-    check_validity(authority, contents, &decoded)?;
-    check_subject(contents, &decoded)?;
+    check_validity(authority, contents, validity)?;
+    check_subject(contents, subject)?;
     ensure(*spki == contents.spki, Finding::PublicKey)?;
-    check_key_kind(contents, &decoded)?;
+    let key = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| Finding::NotDer)?;
+    check_key_kind(contents, &key)?;
     check_purposes(contents)?;
-    check_extensions(authority, contents, &decoded)
+    check_extensions(authority, contents, &key, extensions)
 }
 
-fn check_validity(authority: &Authority, contents: &CertificateContents, tbs: &TbsCertificate) -> Checked {
-    let (from, to) = (&tbs.validity().not_before, &tbs.validity().not_after);
+fn check_validity(authority: &Authority, contents: &CertificateContents, validity: &[u8]) -> Checked {
+    let times = content(validity, Tag::Sequence).and_then(exactly::<2>).ok_or(Finding::NotDer)?;
+    let [from, to] = times.map(Time::from_der);
+    let (from, to) = (from.map_err(|_| Finding::NotDer)?, to.map_err(|_| Finding::NotDer)?);
     let is =
         |time: &Time, instant: UnixTime| u64::try_from(instant.0) == Ok(time.to_unix_duration().as_secs());
-    ensure(is(from, contents.not_before) && is(to, contents.not_after), Finding::Validity)?;
+    ensure(is(&from, contents.not_before) && is(&to, contents.not_after), Finding::Validity)?;
     let within = contents.not_before < contents.not_after
         && contents.not_before >= authority.not_before()
         && contents.not_after <= authority.not_after();
@@ -143,28 +141,24 @@ fn check_validity(authority: &Authority, contents: &CertificateContents, tbs: &T
         Time::UtcTime(_) => time.to_unix_duration().as_secs() < YEAR_2050,
         Time::GeneralTime(_) => time.to_unix_duration().as_secs() >= YEAR_2050,
     };
-    ensure(right_form(from) && right_form(to), Finding::TimeForm)
+    ensure(right_form(&from) && right_form(&to), Finding::TimeForm)
 }
 
-fn check_subject(contents: &CertificateContents, tbs: &TbsCertificate) -> Checked {
+fn check_subject(contents: &CertificateContents, subject: &[u8]) -> Checked {
     let named = !contents.subject.0.is_empty() || !contents.alternatives.is_empty();
     ensure(named, Finding::Nameless)?;
     names::check_subject(&contents.subject).map_err(Finding::Name)?;
     names::check_alternatives(&contents.alternatives).map_err(Finding::Name)?;
-    let mut found = tbs.subject().iter_rdn();
-    for (attribute, value) in &contents.subject.0 {
+    let rdns = content(subject, Tag::Sequence).ok_or(Finding::NotDer)?;
+    let same = matches(rdns, &contents.subject.0, |rdn, (attribute, value)| {
         let syntax = names::syntax(*attribute);
-        let same = found.next().is_some_and(|rdn| {
-            rdn.len() == 1
-                && rdn.iter().all(|found| {
-                    found.oid.as_bytes() == syntax.oid
-                        && string_tag(syntax.tag) == Some(found.value.tag())
-                        && found.value.value() == value.as_bytes()
-                })
-        });
-        ensure(same, Finding::Subject)?;
-    }
-    ensure(found.next().is_none(), Finding::Subject)
+        let pair = only(rdn, Tag::Set).and_then(|pair| content(pair, Tag::Sequence)).and_then(exactly::<2>);
+        pair.zip(string_tag(syntax.tag)).is_some_and(|([oid, found], tag)| {
+            content(oid, Tag::ObjectIdentifier) == Some(syntax.oid)
+                && content(found, tag) == Some(value.as_bytes())
+        })
+    });
+    ensure(same, Finding::Subject)
 }
 
 const fn string_tag(octet: u8) -> Option<Tag> {
@@ -176,8 +170,8 @@ const fn string_tag(octet: u8) -> Option<Tag> {
     }
 }
 
-fn check_key_kind(contents: &CertificateContents, tbs: &TbsCertificate) -> Checked {
-    let identifier = &tbs.subject_public_key_info().algorithm;
+fn check_key_kind(contents: &CertificateContents, key: &SubjectPublicKeyInfoRef<'_>) -> Checked {
+    let identifier = &key.algorithm;
     let curve = || {
         identifier.parameters.as_ref().and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok())
     };
@@ -199,43 +193,75 @@ fn check_key_kind(contents: &CertificateContents, tbs: &TbsCertificate) -> Check
 }
 
 fn check_purposes(contents: &CertificateContents) -> Checked {
-    let mut sorted: Vec<&Oid> = contents.eku.iter().collect();
-    sorted.sort_unstable();
-    let repeated = sorted.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
-    ensure(!sorted.is_empty() && !repeated, Finding::Purposes)?;
+    let purposes = contents.eku.iter().enumerate();
+    let repeated =
+        purposes.into_iter().any(|(at, purpose)| contents.eku.iter().skip(at + 1).any(|p| p == purpose));
+    ensure(!contents.eku.is_empty() && !repeated, Finding::Purposes)?;
     let any = contents.eku.iter().any(|purpose| purpose.as_str() == eku::ANY);
     ensure(!any, Finding::AnyPurpose)
 }
 
-fn check_extensions(authority: &Authority, contents: &CertificateContents, tbs: &TbsCertificate) -> Checked {
+fn check_extensions(
+    authority: &Authority,
+    contents: &CertificateContents,
+    key: &SubjectPublicKeyInfoRef<'_>,
+    extensions: &[u8],
+) -> Checked {
     let expected = expected_extensions(contents);
-    let found = tbs.extensions().map(Vec::as_slice).unwrap_or_default();
+    let list = only(extensions, constructed(3)).and_then(|list| content(list, Tag::Sequence));
+    let found = list.and_then(|list| read::all(list, Extension::read)).ok_or(Finding::NotDer)?;
     let same = found.len() == expected.len()
         && found
             .iter()
             .zip(&expected)
-            .all(|(f, (oid, critical))| f.extn_id == *oid && f.critical == *critical);
+            .all(|(f, (oid, critical))| f.oid == oid.as_bytes() && f.critical == *critical);
     if !same {
-        let list: Vec<String> = found.iter().map(|e| e.extn_id.to_string()).collect();
+        let name = |e: &Extension<'_>| {
+            ObjectIdentifier::from_bytes(e.oid).map_or_else(|_| "unknown".to_owned(), |oid| oid.to_string())
+        };
+        let list: Vec<String> = found.iter().map(name).collect();
         return Err(Finding::Extensions(list.join(", ")));
     }
-    for extension in found {
-        let right = value_is_right(authority, contents, tbs, extension).unwrap_or(false);
-        ensure(right, Finding::Value(extension.extn_id))?;
+    for (extension, (oid, _)) in found.iter().zip(expected) {
+        let right = value_is_right(authority, contents, key, oid, extension.value).unwrap_or(false);
+        ensure(right, Finding::Value(oid))?;
     }
     Ok(())
 }
 
+/// One extension as it stands in a certificate.
+struct Extension<'a> {
+    /// Content of its object identifier.
+    oid: &'a [u8],
+    critical: bool,
+    value: &'a [u8],
+}
+
+impl<'a> Extension<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let parts = elements(der)?;
+        let (oid, critical, value) = match parts.as_slice() {
+            [oid, value] => (oid, false, value),
+            // FALSE is the default, which DER does not write.
+            [oid, critical, value] if *critical == [1, 1, 0xff] => (oid, true, value),
+            _ => return None,
+        };
+        let (oid, value) = (content(oid, Tag::ObjectIdentifier)?, content(value, Tag::OctetString)?);
+        Some(Self { oid, critical, value })
+    }
+}
+
 /// Identifiers and criticality, in order.
 fn expected_extensions(contents: &CertificateContents) -> Vec<(ObjectIdentifier, bool)> {
-    let mut expected = vec![
+    let mut expected = Vec::with_capacity(11);
+    expected.extend([
         (ID_CE_AUTHORITY_KEY_IDENTIFIER, false),
         (ID_CE_SUBJECT_KEY_IDENTIFIER, false),
         (ID_CE_KEY_USAGE, true),
         (ID_CE_EXT_KEY_USAGE, false),
         (TEMPLATE, false),
         (APPLICATION_POLICIES, false),
-    ];
+    ]);
     if !contents.policies.is_empty() {
         expected.push((ID_CE_CERTIFICATE_POLICIES, false));
     }
@@ -253,163 +279,121 @@ fn expected_extensions(contents: &CertificateContents) -> Vec<(ObjectIdentifier,
 fn value_is_right(
     authority: &Authority,
     contents: &CertificateContents,
-    tbs: &TbsCertificate,
-    extension: &Extension,
+    key: &SubjectPublicKeyInfoRef<'_>,
+    oid: ObjectIdentifier,
+    value: &[u8],
 ) -> Option<bool> {
-    let value = extension.extn_value.as_bytes();
-    let right = match extension.extn_id {
+    let inside = || content(value, Tag::Sequence);
+    Some(match oid {
+        // The key identifier and nothing else.
         ID_CE_AUTHORITY_KEY_IDENTIFIER => {
-            let found = AuthorityKeyIdentifier::from_der(value).ok()?;
-            found.key_identifier.as_ref().map(|id| id.as_bytes()) == Some(authority.key_identifier())
-                && found.authority_cert_issuer.is_none()
-                && found.authority_cert_serial_number.is_none()
+            content(only(value, Tag::Sequence)?, primitive(0))? == authority.key_identifier()
         }
         ID_CE_SUBJECT_KEY_IDENTIFIER => {
-            let public_key = tbs.subject_public_key_info().subject_public_key.as_bytes()?;
-            SubjectKeyIdentifier::from_der(value).ok()?.0.as_bytes() == extensions::key_identifier(public_key)
+            let public_key = key.subject_public_key.as_bytes()?;
+            content(value, Tag::OctetString)? == extensions::key_identifier(public_key)
         }
-        ID_CE_KEY_USAGE => {
-            let found = KeyUsage::from_der(value).ok()?;
-            // A list of named bits has no trailing zero bits in DER (X.690 11.2.2), which the decoder lets pass.
-            usage_is(&found, &contents.usage) && found.to_der().ok()? == value
-        }
-        ID_CE_EXT_KEY_USAGE => purposes_are(value, &contents.eku)?,
-        TEMPLATE => template_is(value, &contents.template)?,
-        APPLICATION_POLICIES => policies_are(value, &contents.eku)?,
-        ID_CE_CERTIFICATE_POLICIES => policies_are(value, &contents.policies)?,
-        ID_CE_SUBJECT_ALT_NAME => {
-            let found = SubjectAltName::from_der(value).ok()?.0;
-            found.len() == contents.alternatives.len()
-                && found.iter().zip(&contents.alternatives).all(|(found, name)| is_name(found, name))
-        }
-        SECURITY => match GeneralNames::from_der(value).ok()?.as_slice() {
-            [GeneralName::OtherName(name)] if name.type_id == OBJECT_SID => {
-                octet_string(&name.value)? == contents.sid.as_ref()?.as_str().as_bytes()
-            }
-            _ => false,
-        },
-        ID_CE_CRL_DISTRIBUTION_POINTS => match CrlDistributionPoints::from_der(value).ok()?.0.as_slice() {
-            [point] if point.reasons.is_none() && point.crl_issuer.is_none() => {
-                match point.distribution_point.as_ref()? {
-                    DistributionPointName::FullName(names) => is_url(names, authority.addresses().crl()),
-                    DistributionPointName::NameRelativeToCRLIssuer(_) => false,
-                }
-            }
-            _ => false,
-        },
-        ID_PE_AUTHORITY_INFO_ACCESS => match AuthorityInfoAccessSyntax::from_der(value).ok()?.0.as_slice() {
-            [access] => {
-                access.access_method == ID_AD_CA_ISSUERS
-                    && is_url(
-                        std::slice::from_ref(&access.access_location),
-                        authority.addresses().certificate(),
-                    )
-            }
-            _ => false,
-        },
-        _ => false,
-    };
-    Some(right)
-}
-
-/// The dotted text of an OBJECT IDENTIFIER, of any length (X.690 8.19).
-fn dotted(oid: &[u8]) -> Option<String> {
-    let oid = AnyRef::from_der(oid).ok().filter(|oid| oid.tag() == Tag::ObjectIdentifier)?;
-    let mut text = String::with_capacity(40);
-    let mut arc = 0_u64;
-    let mut octets = oid.value().iter().peekable();
-    while let Some(octet) = octets.next() {
-        if arc == 0 && *octet == 0x80 {
-            return None;
-        }
-        arc = arc.checked_mul(128)? + u64::from(octet & 0x7f);
-        if octet & 0x80 != 0 {
-            octets.peek()?;
-            continue;
-        }
-        if text.is_empty() {
-            let root = (arc / 40).min(2);
-            write!(text, "{root}.{}", arc - 40 * root).ok()?;
-        } else {
-            write!(text, ".{arc}").ok()?;
-        }
-        arc = 0;
-    }
-    Some(text)
-}
-
-fn is_oid(der: &[u8], expected: &Oid) -> bool {
-    dotted(der).as_deref() == Some(expected.as_str())
-}
-
-fn purposes_are(value: &[u8], expected: &[Oid]) -> Option<bool> {
-    let found = elements(value)?;
-    Some(found.len() == expected.len() && found.iter().zip(expected).all(|(der, oid)| is_oid(der, oid)))
-}
-
-fn policies_are(value: &[u8], expected: &[Oid]) -> Option<bool> {
-    let found = elements(value)?;
-    let same = found.iter().zip(expected).all(|(policy, oid)| {
-        // One element: no qualifiers.
-        matches!(elements(policy).as_deref(), Some([der]) if is_oid(der, oid))
-    });
-    Some(found.len() == expected.len() && same)
-}
-
-/// Exactly these bits: none of them is keyCertSign or cRLSign.
-fn usage_is(found: &KeyUsage, expected: &[Usage]) -> bool {
-    found.digital_signature() == expected.contains(&Usage::DigitalSignature)
-        && found.non_repudiation() == expected.contains(&Usage::NonRepudiation)
-        && found.key_encipherment() == expected.contains(&Usage::KeyEncipherment)
-        && found.data_encipherment() == expected.contains(&Usage::DataEncipherment)
-        && found.key_agreement() == expected.contains(&Usage::KeyAgreement)
-        && !(found.key_cert_sign() || found.crl_sign() || found.encipher_only() || found.decipher_only())
-}
-
-fn template_is(value: &[u8], (oid, major, minor): &(Oid, u32, u32)) -> Option<bool> {
-    match elements(value)?.as_slice() {
-        [found, found_major, found_minor] => Some(
+        ID_CE_KEY_USAGE => usage_is(value, &contents.usage)?,
+        ID_CE_EXT_KEY_USAGE => matches(inside()?, &contents.eku, is_oid),
+        TEMPLATE => {
+            let (oid, major, minor) = &contents.template;
+            let [found, found_major, found_minor] = exactly(inside()?)?;
             is_oid(found, oid)
                 && u32::from_der(found_major) == Ok(*major)
-                && u32::from_der(found_minor) == Ok(*minor),
-        ),
-        _ => None,
-    }
-}
-
-fn octet_string(value: &Any) -> Option<&[u8]> {
-    value.decode_as::<&OctetStringRef>().ok().map(OctetStringRef::as_bytes)
-}
-
-fn is_url(names: &[GeneralName], url: &str) -> bool {
-    matches!(names, [GeneralName::UniformResourceIdentifier(found)] if found.as_str() == url)
-}
-
-fn is_name(found: &GeneralName, name: &AltName) -> bool {
-    match (name, found) {
-        (AltName::Dns(host), GeneralName::DnsName(found)) => found.as_str() == host,
-        (AltName::Email(address), GeneralName::Rfc822Name(found)) => found.as_str() == address,
-        (AltName::Uri(uri), GeneralName::UniformResourceIdentifier(found)) => found.as_str() == uri,
-        (AltName::Ip(address), GeneralName::IpAddress(found)) => match address {
-            std::net::IpAddr::V4(address) => found.as_bytes() == address.octets(),
-            std::net::IpAddr::V6(address) => found.as_bytes() == address.octets(),
-        },
-        (AltName::Upn(upn), GeneralName::OtherName(found)) => {
-            found.type_id == UPN
-                && found.value.tag() == Tag::Utf8String
-                && found.value.decode_as::<Utf8StringRef<'_>>().is_ok_and(|text| text.as_str() == upn)
+                && u32::from_der(found_minor) == Ok(*minor)
         }
-        (AltName::Guid(guid), GeneralName::OtherName(found)) => {
-            found.type_id == DIRECTORY_GUID && octet_string(&found.value) == Some(guid.0.as_slice())
+        APPLICATION_POLICIES => matches(inside()?, &contents.eku, is_policy),
+        ID_CE_CERTIFICATE_POLICIES => matches(inside()?, &contents.policies, is_policy),
+        ID_CE_SUBJECT_ALT_NAME => matches(inside()?, &contents.alternatives, is_name),
+        SECURITY => {
+            let name = only(value, Tag::Sequence)?;
+            other_name(name, OBJECT_SID, Tag::OctetString)? == contents.sid.as_ref()?.as_str().as_bytes()
         }
-        (
-            AltName::Dns(_)
-            | AltName::Email(_)
-            | AltName::Uri(_)
-            | AltName::Ip(_)
-            | AltName::Upn(_)
-            | AltName::Guid(_),
-            _,
-        ) => false,
+        ID_CE_CRL_DISTRIBUTION_POINTS => {
+            // One point, with nothing but a full name, which is one name.
+            let point = only(only(value, Tag::Sequence)?, Tag::Sequence)?;
+            let name = only(only(point, constructed(0))?, constructed(0))?;
+            is_url(name, authority.addresses().crl())
+        }
+        ID_PE_AUTHORITY_INFO_ACCESS => {
+            let [method, location] = exactly(content(only(value, Tag::Sequence)?, Tag::Sequence)?)?;
+            content(method, Tag::ObjectIdentifier)? == ID_AD_CA_ISSUERS.as_bytes()
+                && is_url(location, authority.addresses().certificate())
+        }
+        _ => false,
+    })
+}
+
+/// Whether `der` is this OBJECT IDENTIFIER, of any length (X.690 8.19).
+fn is_oid(der: &[u8], expected: &Oid) -> bool {
+    let Some(octets) = content(der, Tag::ObjectIdentifier) else { return false };
+    let mut arcs = expected.as_str().split('.').map(|arc| arc.parse::<u64>().ok());
+    // The first number stands for two arcs.
+    let (Some(Some(root)), Some(Some(second))) = (arcs.next(), arcs.next()) else { return false };
+    let mut wanted = std::iter::once(Some(root * 40 + second)).chain(arcs);
+    let (mut number, mut open) = (0_u64, false);
+    for octet in octets {
+        // No number begins with zeros, and none is larger than what is compared with it.
+        if !open && *octet == 0x80 || number > u64::MAX >> 7 {
+            return false;
+        }
+        number = number << 7 | u64::from(octet & 0x7f);
+        open = octet & 0x80 != 0;
+        if !open {
+            if wanted.next() != Some(Some(number)) {
+                return false;
+            }
+            number = 0;
+        }
     }
+    !open && wanted.next().is_none()
+}
+
+/// Whether `der` is PolicyInformation of this policy without qualifiers.
+fn is_policy(der: &[u8], expected: &Oid) -> bool {
+    only(der, Tag::Sequence).is_some_and(|oid| is_oid(oid, expected))
+}
+
+/// Exactly these bits, of which none is keyCertSign or cRLSign, and no zeros after the last of them, as DER wants it of
+/// a list of named bits (X.690 11.2.2).
+fn usage_is(value: &[u8], expected: &[Usage]) -> Option<bool> {
+    let found = BitStringRef::from_der(value).ok()?;
+    let [octet] = found.raw_bytes() else { return Some(false) };
+    let bits = [
+        (0x80, Usage::DigitalSignature),
+        (0x40, Usage::NonRepudiation),
+        (0x20, Usage::KeyEncipherment),
+        (0x10, Usage::DataEncipherment),
+        (0x08, Usage::KeyAgreement),
+    ];
+    let same = bits.iter().all(|(bit, usage)| (octet & bit != 0) == expected.contains(usage));
+    Some(same && octet & 0x07 == 0 && u32::from(found.unused_bits()) == octet.trailing_zeros())
+}
+
+fn is_url(der: &[u8], url: &str) -> bool {
+    content(der, primitive(6)) == Some(url.as_bytes())
+}
+
+/// The value of an otherName of this type, if it has this tag (RFC 5280 4.2.1.6).
+fn other_name(der: &[u8], kind: ObjectIdentifier, tag: Tag) -> Option<&[u8]> {
+    let [oid, value] = exactly(content(der, constructed(0))?)?;
+    let right = content(oid, Tag::ObjectIdentifier)? == kind.as_bytes();
+    content(only(value, constructed(0))?, tag).filter(|_| right)
+}
+
+fn is_name(der: &[u8], name: &AltName) -> bool {
+    let (found, expected): (_, &[u8]) = match name {
+        AltName::Email(address) => (content(der, primitive(1)), address.as_bytes()),
+        AltName::Dns(host) => (content(der, primitive(2)), host.as_bytes()),
+        AltName::Uri(uri) => (content(der, primitive(6)), uri.as_bytes()),
+        AltName::Ip(std::net::IpAddr::V4(address)) => {
+            return content(der, primitive(7)) == Some(address.octets().as_slice());
+        }
+        AltName::Ip(std::net::IpAddr::V6(address)) => {
+            return content(der, primitive(7)) == Some(address.octets().as_slice());
+        }
+        AltName::Upn(upn) => (other_name(der, UPN, Tag::Utf8String), upn.as_bytes()),
+        AltName::Guid(guid) => (other_name(der, DIRECTORY_GUID, Tag::OctetString), guid.0.as_slice()),
+    };
+    found == Some(expected)
 }
