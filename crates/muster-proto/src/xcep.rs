@@ -22,3 +22,4 @@ pub use response::{
     GetPoliciesResponse, KeyArchivalAttributes, Oid, PrivateKeyAttributes, RaRequirements, Response,
     Revision,
 };
+pub use write::WrittenPolicies;

@@ -25,7 +25,9 @@ pub struct Snapshot {
     pub templates: Vec<Template>,
     /// What clients of Active Directory are told about the forest's templates.
     pub wire: HashMap<Oid, WireTemplate>,
-    offer: Arc<Offer>,
+    /// Which forest's accounts it is for; `None` for local ones.
+    pub(crate) forest: Option<usize>,
+    pub(crate) offer: Arc<Offer>,
 }
 
 impl Snapshot {
@@ -104,7 +106,8 @@ impl Catalog {
             templates.push(template.clone());
         }
         let loaded = self.clock.now();
-        let snapshot = Arc::new(Snapshot { generation, revision, loaded, templates, wire, offer });
+        let snapshot =
+            Arc::new(Snapshot { generation, revision, loaded, templates, wire, forest: index, offer });
         self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::clone(&snapshot));
         Ok(snapshot)
     }

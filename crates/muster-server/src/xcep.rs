@@ -1,5 +1,6 @@
 //! The policy service: the templates and CAs that this caller may use (MS-XCEP 3.1.4.1).
 
+mod answers;
 mod from_directory;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,11 @@ use muster_proto::xcep::{
 use muster_store::Generations;
 
 use crate::auth::Authenticated;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Snapshot};
 use crate::config::{Endpoint, Settings};
 use crate::fault::ServiceError;
+
+use self::answers::{Answers, Offered};
 
 /// The only CA of an answer.
 const CA_REFERENCE: i32 = 0;
@@ -40,6 +43,7 @@ pub(crate) struct PolicyService {
     uris: Vec<CaUri>,
     /// Those of them at which a certificate alone renews.
     key_based_uris: Vec<CaUri>,
+    answers: Answers,
 }
 
 impl PolicyService {
@@ -62,7 +66,7 @@ impl PolicyService {
             }
             uris.push(uri);
         }
-        Self { settings, policy_id, ca_certificate, uris, key_based_uris }
+        Self { settings, policy_id, ca_certificate, uris, key_based_uris, answers: Answers::default() }
     }
 
     /// Answers one authenticated message.
@@ -93,12 +97,11 @@ impl PolicyService {
             );
             return Ok(answer.to_envelope(header));
         }
-        let mut oids = Oids::default();
-        let mut policies = Vec::new();
+        // What the caller may have is worked out for each message; only writing it down is spared.
+        let mut offered = Offered { key_based: endpoint.key_based_renewal, templates: Vec::new() };
         // A CA without an address could not be asked; then there is nothing to offer.
-        let uris = if endpoint.key_based_renewal { &self.key_based_uris } else { &self.uris };
-        let reachable = !uris.is_empty();
-        for template in snapshot.templates_for(principal).iter().filter(|_| reachable) {
+        let reachable = !self.uris(&offered).is_empty();
+        for (at, template) in snapshot.templates_for(principal).iter().enumerate().filter(|_| reachable) {
             let permission = if endpoint.key_based_renewal {
                 // Whoever has a certificate may renew it, and need not be asked.
                 let renews = template.renewal.key_based && template.may_renew(principal);
@@ -111,23 +114,41 @@ impl PolicyService {
             let key_flags =
                 wire.map_or_else(|| private_key_flags(template), |w| PrivateKeyFlags(w.private_key_flags));
             if request.request_filter.as_ref().is_none_or(|f| f.keeps(oid.as_str(), key_flags)) {
-                policies.push(match wire {
-                    Some(wire) => from_directory::policy(template, wire, oid, permission, &mut oids),
-                    None => policy(template, oid, permission, &mut oids),
-                });
+                offered.templates.push((at, permission));
             }
+        }
+        let answer = self.answers.get(&snapshot, offered, |offered| self.offer(&snapshot, offered).write());
+        Ok(answer.to_envelope(header))
+    }
+
+    /// Where it can be enrolled for.
+    const fn uris(&self, offered: &Offered) -> &Vec<CaUri> {
+        if offered.key_based { &self.key_based_uris } else { &self.uris }
+    }
+
+    /// The answer that offers these templates of the snapshot.
+    fn offer(&self, snapshot: &Snapshot, offered: &Offered) -> GetPoliciesResponse {
+        let mut oids = Oids::default();
+        let mut policies = Vec::with_capacity(offered.templates.len());
+        for (at, permission) in &offered.templates {
+            let Some(template) = snapshot.templates.get(*at) else { continue };
+            let Some(oid) = &template.oid else { continue };
+            policies.push(match snapshot.wire.get(oid) {
+                Some(wire) => from_directory::policy(template, wire, oid, *permission, &mut oids),
+                None => policy(template, oid, *permission, &mut oids),
+            });
         }
         let cas = if policies.is_empty() {
             Vec::new()
         } else {
             vec![Ca {
-                uris: uris.clone(),
+                uris: self.uris(offered).clone(),
                 certificate: self.ca_certificate.clone(),
                 enroll_permission: true,
                 ca_reference_id: CA_REFERENCE,
             }]
         };
-        let answer = GetPoliciesResponse {
+        GetPoliciesResponse {
             response: Response {
                 policy_id: self.policy_id.clone(),
                 policy_friendly_name: self.settings.policy_name.clone(),
@@ -137,8 +158,7 @@ impl PolicyService {
             },
             cas,
             oids: oids.list,
-        };
-        Ok(answer.to_envelope(header))
+        }
     }
 }
 

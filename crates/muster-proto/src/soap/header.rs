@@ -63,7 +63,21 @@ impl ResponseHeader {
         block: impl FnOnce(&mut Writer),
         body: impl FnOnce(&mut Writer),
     ) -> String {
-        let mut w = Writer::new();
+        self.write_to(Writer::new(), action, block, body)
+    }
+
+    /// Writes a whole answer around a body that a [`Writer`] has written before.
+    pub(crate) fn write_around(&self, action: &str, body: &str) -> String {
+        self.write_to(Writer::with_room(body.len()), action, |_| {}, |w| w.written(body))
+    }
+
+    fn write_to(
+        &self,
+        mut w: Writer,
+        action: &str,
+        block: impl FnOnce(&mut Writer),
+        body: impl FnOnce(&mut Writer),
+    ) -> String {
         w.element("s:Envelope", &[("xmlns:s", SOAP), ("xmlns:a", ADDRESSING)], |w| {
             w.element("s:Header", &[], |w| {
                 w.leaf_with("a:Action", &[("s:mustUnderstand", "1")], action);

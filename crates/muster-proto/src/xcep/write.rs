@@ -12,13 +12,37 @@ impl GetPoliciesResponse {
     /// Writes the whole answer.
     #[must_use]
     pub fn to_envelope(&self, header: &ResponseHeader) -> String {
-        header.write(ACTION_GET_POLICIES_RESPONSE, |w| {
-            w.element("GetPoliciesResponse", &[("xmlns", XCEP)], |w| {
-                response(w, &self.response);
-                collection(w, "cAs", &self.cas, ca);
-                collection(w, "oIDs", &self.oids, oid);
-            });
-        })
+        self.write().to_envelope(header)
+    }
+
+    /// Writes everything but the headers, for as many answers as wanted.
+    #[must_use]
+    pub fn write(&self) -> WrittenPolicies {
+        let mut w = Writer::new();
+        w.element("GetPoliciesResponse", &[("xmlns", XCEP)], |w| {
+            response(w, &self.response);
+            collection(w, "cAs", &self.cas, ca);
+            collection(w, "oIDs", &self.oids, oid);
+        });
+        WrittenPolicies(w.finish())
+    }
+}
+
+/// A [`GetPoliciesResponse`] as it stands in a Body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenPolicies(String);
+
+impl WrittenPolicies {
+    /// The whole answer.
+    #[must_use]
+    pub fn to_envelope(&self, header: &ResponseHeader) -> String {
+        header.write_around(ACTION_GET_POLICIES_RESPONSE, &self.0)
+    }
+
+    /// Its length in octets, without the headers.
+    #[must_use]
+    pub const fn octets(&self) -> usize {
+        self.0.len()
     }
 }
 

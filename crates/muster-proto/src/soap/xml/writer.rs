@@ -21,6 +21,16 @@ impl Writer {
         Self { out: String::with_capacity(8192) }
     }
 
+    /// The same with room for a body of so many octets and the headers.
+    pub(crate) fn with_room(body: usize) -> Self {
+        Self { out: String::with_capacity(body.saturating_add(1024)) }
+    }
+
+    /// What another writer has written.
+    pub(crate) fn written(&mut self, elements: &str) {
+        self.out.push_str(elements);
+    }
+
     /// The document.
     #[must_use]
     pub fn finish(self) -> String {
