@@ -385,4 +385,10 @@ impl Issued {
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
+
+    /// The certificate, DER, to be handed out.
+    #[must_use]
+    pub fn into_certificate(self) -> Vec<u8> {
+        self.certificate
+    }
 }

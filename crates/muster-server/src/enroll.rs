@@ -96,14 +96,14 @@ impl Enrollment {
             };
         }
         for _ in 1..ATTEMPTS {
-            match self.attempt(caller, endpoint, submission.clone(), record).await {
+            match self.attempt(caller, endpoint, &submission, record).await {
                 Err(ServiceError::Unavailable(Unavailable::Changed)) => {}
                 outcome => return outcome,
             }
             record.seen = Some(self.store.generations().await?);
             self.check_caller(caller).await?;
         }
-        self.attempt(caller, endpoint, submission, record).await
+        self.attempt(caller, endpoint, &submission, record).await
     }
 
     /// Whether the caller would still be authenticated: account and certificate are as they were.
@@ -135,7 +135,7 @@ impl Enrollment {
         &self,
         caller: &Caller,
         endpoint: &Endpoint,
-        submission: Submission,
+        submission: &Submission,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
         let now = self.clock.now();
@@ -152,7 +152,7 @@ impl Enrollment {
         let template_name = template.as_ref().ok().map(|t| t.name.clone());
         record.template.clone_from(&template_name);
         let actor = record.actor();
-        let row = |submission: Submission| RequestRecord {
+        let row = || RequestRecord {
             id,
             received: now,
             actor: actor.clone(),
@@ -162,11 +162,11 @@ impl Enrollment {
             template: template_name.clone(),
             endpoint: endpoint.uri.clone(),
             asked_with: asked_with(&submission.form, caller),
-            raw: submission.raw,
+            raw: submission.raw.clone(),
         };
         let template = match template {
             Ok(template) => template,
-            Err(refusal) => return self.deny(row(submission), refusal, record).await,
+            Err(refusal) => return self.deny(row(), refusal, record).await,
         };
 
         // 2. The same octets again, within a day: the same answer, not a second certificate.
@@ -175,7 +175,7 @@ impl Enrollment {
         }
 
         // 3. Policy decides.
-        let renewed = self.renewed(&submission).await?;
+        let renewed = self.renewed(submission).await?;
         let circumstances = Circumstances {
             method: caller.method(),
             tls_certificate: caller.certificate(),
@@ -187,13 +187,13 @@ impl Enrollment {
             ca_not_after: self.authority.not_after(),
             now,
         };
-        let approved = match policy::decide(principal, template, &submission, &circumstances) {
+        let approved = match policy::decide(principal, template, submission, &circumstances) {
             Decision::Issue(approved) => approved,
             decision @ (Decision::Pend | Decision::Forked) => {
-                let (raw, spki) = (submission.raw.clone(), submission.key.spki.clone());
-                let pending = row(submission);
+                let (raw, spki) = (&submission.raw, &submission.key.spki);
+                let pending = row();
                 let written = if matches!(decision, Decision::Forked) {
-                    self.pend_forked(pending, &spki, template.revision(), record).await
+                    self.pend_forked(pending, spki, template.revision(), record).await
                 } else {
                     self.store.record_pending(pending, template.revision()).await
                 };
@@ -202,7 +202,7 @@ impl Enrollment {
                     Err(StoreError::Token(trouble)) => {
                         record.request = None;
                         let error = AuthError::Token(trouble).into();
-                        self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await
+                        self.repeated_or(error, caller, endpoint, &template.name, raw, record).await
                     }
                     Err(StoreError::Changed) => Err(Unavailable::Changed.into()),
                     Err(StoreError::TooManyPending(most)) => {
@@ -210,10 +210,10 @@ impl Enrollment {
                         record.request = None;
                         let refusal = Refusal::TooManyPending(most);
                         let error = ServiceError::Refused { id: None, refusal, full_response: None };
-                        self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await
+                        self.repeated_or(error, caller, endpoint, &template.name, raw, record).await
                     }
                     Err(error) => {
-                        self.repeated_or(error.into(), caller, endpoint, &template.name, &raw, record).await
+                        self.repeated_or(error.into(), caller, endpoint, &template.name, raw, record).await
                     }
                 };
             }
@@ -224,16 +224,17 @@ impl Enrollment {
                 {
                     return Ok(reply);
                 }
-                return self.deny(row(submission), refusal, record).await;
+                return self.deny(row(), refusal, record).await;
             }
         };
 
         // 4. Prepare, record, sign, commit.
-        let raw = submission.raw.clone();
-        let opening = Opening::New(Box::new(row(submission)));
+        let opening = Opening::New(Box::new(row()));
         match self.issue(*approved, id, opening, record.actor(), record.seen).await {
-            Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
-            Err(error) => self.repeated_or(error, caller, endpoint, &template.name, &raw, record).await,
+            Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
+            Err(error) => {
+                self.repeated_or(error, caller, endpoint, &template.name, &submission.raw, record).await
+            }
         }
     }
 
@@ -442,7 +443,7 @@ impl Enrollment {
             }
             Decision::Issue(approved) => {
                 match self.issue(*approved, id, Opening::Approved(id), record.actor(), record.seen).await {
-                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
+                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
                     // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.
                     Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
                         Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),

@@ -38,7 +38,8 @@ impl Certificates {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Caller, ServiceError> {
-        let known = match serial_of(certificate) {
+        let parsed = Certificate::from_der(certificate).map_err(|_| AuthError::CertificateUnknown)?;
+        let known = match serial_in(&parsed) {
             Some(serial) => self.store.known_certificate(serial, certificate).await?,
             None => None,
         };
@@ -46,7 +47,7 @@ impl Certificates {
             let mapped = self.trusted.iter().find_map(|ca| ca.account(certificate, chain, now));
             let mapped = mapped.ok_or(AuthError::CertificateUnknown)?;
             // The verifier takes a certificate without any purpose for one with every purpose.
-            if !is_for_clients(certificate) {
+            if !is_for_clients(&parsed) {
                 return Err(AuthError::CertificatePurpose.into());
             }
             let principal = match mapped {
@@ -55,7 +56,7 @@ impl Certificates {
             };
             return caller(principal, certificate);
         };
-        if !is_for_clients(certificate) {
+        if !is_for_clients(&parsed) {
             return Err(AuthError::CertificatePurpose.into());
         }
         if known.on_hold {
@@ -70,8 +71,10 @@ impl Certificates {
         if now > known.not_after {
             return Err(AuthError::CertificateExpired(known.not_after).into());
         }
-        let sid = Certificate::from_der(certificate).ok().and_then(|c| decode::sid_of(&c));
-        let sid = sid.map(|sid| sid.parse()).transpose().map_err(|_| AuthError::CertificateUnknown)?;
+        let sid = decode::sid_of(&parsed)
+            .map(|sid| sid.parse())
+            .transpose()
+            .map_err(|_| AuthError::CertificateUnknown)?;
         caller(self.identities.named(&known.account, sid.as_ref()).await?, certificate)
     }
 }
@@ -82,15 +85,17 @@ fn caller(principal: Option<Principal>, certificate: &CertificateDer<'_>) -> Res
 }
 
 /// Whether the certificate names the purpose client authentication. Its octets are those that an accepted CA signed.
-fn is_for_clients(certificate: &[u8]) -> bool {
-    let Ok(certificate) = Certificate::from_der(certificate) else { return false };
+fn is_for_clients(certificate: &Certificate) -> bool {
     let purposes = certificate.tbs_certificate().get_extension::<ExtendedKeyUsage>();
     matches!(purposes, Ok(Some((_, purposes))) if purposes.0.iter().any(|p| p.to_string() == CLIENT_AUTHENTICATION))
 }
 
 /// The serial number of a certificate, if it has the form of ours.
 pub(crate) fn serial_of(certificate: &[u8]) -> Option<Serial> {
-    let certificate = Certificate::from_der(certificate).ok()?;
+    serial_in(&Certificate::from_der(certificate).ok()?)
+}
+
+fn serial_in(certificate: &Certificate) -> Option<Serial> {
     let octets = certificate.tbs_certificate().serial_number().to_der().ok()?;
     // INTEGER, 20 octets.
     Serial::from_bytes(octets.get(2..)?)
