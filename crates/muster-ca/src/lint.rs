@@ -14,8 +14,8 @@ use const_oid::db::rfc5280::{
 };
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
 use const_oid::db::rfc8410::ID_ED_25519;
+use der::Decode;
 use der::asn1::{BitStringRef, IntRef};
-use der::{Decode, Tag};
 use muster_core::names::AltName;
 use muster_core::policy::CertificateContents;
 use muster_core::request::KeyAlgorithm;
@@ -24,8 +24,11 @@ use muster_core::{Oid, Serial, UnixTime};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 use x509_cert::time::Time;
 
-use self::read::{constructed, content, exactly, matches, only, primitive};
-use crate::authority::{Authority, elements};
+use self::read::{
+    BOOLEAN_TRUE, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, constructed, content, exactly, matches,
+    only, primitive,
+};
+use crate::authority::Authority;
 use crate::extensions::{self, APPLICATION_POLICIES, OBJECT_SID, SECURITY, TEMPLATE};
 use crate::names;
 
@@ -108,7 +111,7 @@ fn ensure(condition: bool, finding: Finding) -> Checked {
 
 /// Finds the first fault.
 pub(crate) fn check(authority: &Authority, contents: &CertificateContents, tbs: &[u8]) -> Checked {
-    let fields = elements(tbs).ok_or(Finding::NotDer)?;
+    let fields = content(tbs, SEQUENCE).and_then(|tbs| read::all(tbs, Some)).ok_or(Finding::NotDer)?;
     let [version, serial, algorithm, issuer, validity, subject, spki, extensions] = fields.as_slice() else {
         return Err(if fields.is_empty() { Finding::NotDer } else { Finding::Fields });
     };
@@ -127,7 +130,7 @@ pub(crate) fn check(authority: &Authority, contents: &CertificateContents, tbs: 
 }
 
 fn check_validity(authority: &Authority, contents: &CertificateContents, validity: &[u8]) -> Checked {
-    let times = content(validity, Tag::Sequence).and_then(exactly::<2>).ok_or(Finding::NotDer)?;
+    let times = content(validity, SEQUENCE).and_then(exactly::<2>).ok_or(Finding::NotDer)?;
     let [from, to] = times.map(Time::from_der);
     let (from, to) = (from.map_err(|_| Finding::NotDer)?, to.map_err(|_| Finding::NotDer)?);
     let is =
@@ -149,25 +152,15 @@ fn check_subject(contents: &CertificateContents, subject: &[u8]) -> Checked {
     ensure(named, Finding::Nameless)?;
     names::check_subject(&contents.subject).map_err(Finding::Name)?;
     names::check_alternatives(&contents.alternatives).map_err(Finding::Name)?;
-    let rdns = content(subject, Tag::Sequence).ok_or(Finding::NotDer)?;
+    let rdns = content(subject, SEQUENCE).ok_or(Finding::NotDer)?;
     let same = matches(rdns, &contents.subject.0, |rdn, (attribute, value)| {
         let syntax = names::syntax(*attribute);
-        let pair = only(rdn, Tag::Set).and_then(|pair| content(pair, Tag::Sequence)).and_then(exactly::<2>);
-        pair.zip(string_tag(syntax.tag)).is_some_and(|([oid, found], tag)| {
-            content(oid, Tag::ObjectIdentifier) == Some(syntax.oid)
-                && content(found, tag) == Some(value.as_bytes())
+        let pair = only(rdn, SET).and_then(|pair| content(pair, SEQUENCE)).and_then(exactly::<2>);
+        pair.is_some_and(|[oid, found]| {
+            content(oid, OID) == Some(syntax.oid) && content(found, syntax.tag) == Some(value.as_bytes())
         })
     });
     ensure(same, Finding::Subject)
-}
-
-const fn string_tag(octet: u8) -> Option<Tag> {
-    match octet {
-        0x0c => Some(Tag::Utf8String),
-        0x13 => Some(Tag::PrintableString),
-        0x16 => Some(Tag::Ia5String),
-        _ => None,
-    }
 }
 
 fn check_key_kind(contents: &CertificateContents, key: &SubjectPublicKeyInfoRef<'_>) -> Checked {
@@ -208,7 +201,7 @@ fn check_extensions(
     extensions: &[u8],
 ) -> Checked {
     let expected = expected_extensions(contents);
-    let list = only(extensions, constructed(3)).and_then(|list| content(list, Tag::Sequence));
+    let list = only(extensions, constructed(3)).and_then(|list| content(list, SEQUENCE));
     let found = list.and_then(|list| read::all(list, Extension::read)).ok_or(Finding::NotDer)?;
     let same = found.len() == expected.len()
         && found
@@ -239,15 +232,14 @@ struct Extension<'a> {
 
 impl<'a> Extension<'a> {
     fn read(der: &'a [u8]) -> Option<Self> {
-        let parts = elements(der)?;
-        let (oid, critical, value) = match parts.as_slice() {
-            [oid, value] => (oid, false, value),
+        let parts = content(der, SEQUENCE)?;
+        let (oid, critical, value) = match (exactly(parts), exactly(parts)) {
+            (Some([oid, value]), _) => (oid, false, value),
             // FALSE is the default, which DER does not write.
-            [oid, critical, value] if *critical == [1, 1, 0xff] => (oid, true, value),
-            _ => return None,
+            (None, Some([oid, BOOLEAN_TRUE, value])) => (oid, true, value),
+            (None, _) => return None,
         };
-        let (oid, value) = (content(oid, Tag::ObjectIdentifier)?, content(value, Tag::OctetString)?);
-        Some(Self { oid, critical, value })
+        Some(Self { oid: content(oid, OID)?, critical, value: content(value, OCTET_STRING)? })
     }
 }
 
@@ -283,15 +275,15 @@ fn value_is_right(
     oid: ObjectIdentifier,
     value: &[u8],
 ) -> Option<bool> {
-    let inside = || content(value, Tag::Sequence);
+    let inside = || content(value, SEQUENCE);
     Some(match oid {
         // The key identifier and nothing else.
         ID_CE_AUTHORITY_KEY_IDENTIFIER => {
-            content(only(value, Tag::Sequence)?, primitive(0))? == authority.key_identifier()
+            content(only(value, SEQUENCE)?, primitive(0))? == authority.key_identifier()
         }
         ID_CE_SUBJECT_KEY_IDENTIFIER => {
             let public_key = key.subject_public_key.as_bytes()?;
-            content(value, Tag::OctetString)? == extensions::key_identifier(public_key)
+            content(value, OCTET_STRING)? == extensions::key_identifier(public_key)
         }
         ID_CE_KEY_USAGE => usage_is(value, &contents.usage)?,
         ID_CE_EXT_KEY_USAGE => matches(inside()?, &contents.eku, is_oid),
@@ -306,18 +298,18 @@ fn value_is_right(
         ID_CE_CERTIFICATE_POLICIES => matches(inside()?, &contents.policies, is_policy),
         ID_CE_SUBJECT_ALT_NAME => matches(inside()?, &contents.alternatives, is_name),
         SECURITY => {
-            let name = only(value, Tag::Sequence)?;
-            other_name(name, OBJECT_SID, Tag::OctetString)? == contents.sid.as_ref()?.as_str().as_bytes()
+            let name = only(value, SEQUENCE)?;
+            other_name(name, OBJECT_SID, OCTET_STRING)? == contents.sid.as_ref()?.as_str().as_bytes()
         }
         ID_CE_CRL_DISTRIBUTION_POINTS => {
             // One point, with nothing but a full name, which is one name.
-            let point = only(only(value, Tag::Sequence)?, Tag::Sequence)?;
+            let point = only(only(value, SEQUENCE)?, SEQUENCE)?;
             let name = only(only(point, constructed(0))?, constructed(0))?;
             is_url(name, authority.addresses().crl())
         }
         ID_PE_AUTHORITY_INFO_ACCESS => {
-            let [method, location] = exactly(content(only(value, Tag::Sequence)?, Tag::Sequence)?)?;
-            content(method, Tag::ObjectIdentifier)? == ID_AD_CA_ISSUERS.as_bytes()
+            let [method, location] = exactly(content(only(value, SEQUENCE)?, SEQUENCE)?)?;
+            content(method, OID)? == ID_AD_CA_ISSUERS.as_bytes()
                 && is_url(location, authority.addresses().certificate())
         }
         _ => false,
@@ -326,7 +318,7 @@ fn value_is_right(
 
 /// Whether `der` is this OBJECT IDENTIFIER, of any length (X.690 8.19).
 fn is_oid(der: &[u8], expected: &Oid) -> bool {
-    let Some(octets) = content(der, Tag::ObjectIdentifier) else { return false };
+    let Some(octets) = content(der, OID) else { return false };
     let mut arcs = expected.as_str().split('.').map(|arc| arc.parse::<u64>().ok());
     // The first number stands for two arcs.
     let (Some(Some(root)), Some(Some(second))) = (arcs.next(), arcs.next()) else { return false };
@@ -351,7 +343,7 @@ fn is_oid(der: &[u8], expected: &Oid) -> bool {
 
 /// Whether `der` is PolicyInformation of this policy without qualifiers.
 fn is_policy(der: &[u8], expected: &Oid) -> bool {
-    only(der, Tag::Sequence).is_some_and(|oid| is_oid(oid, expected))
+    only(der, SEQUENCE).is_some_and(|oid| is_oid(oid, expected))
 }
 
 /// Exactly these bits, of which none is keyCertSign or cRLSign, and no zeros after the last of them, as DER wants it of
@@ -375,9 +367,9 @@ fn is_url(der: &[u8], url: &str) -> bool {
 }
 
 /// The value of an otherName of this type, if it has this tag (RFC 5280 4.2.1.6).
-fn other_name(der: &[u8], kind: ObjectIdentifier, tag: Tag) -> Option<&[u8]> {
+fn other_name(der: &[u8], kind: ObjectIdentifier, tag: u8) -> Option<&[u8]> {
     let [oid, value] = exactly(content(der, constructed(0))?)?;
-    let right = content(oid, Tag::ObjectIdentifier)? == kind.as_bytes();
+    let right = content(oid, OID)? == kind.as_bytes();
     content(only(value, constructed(0))?, tag).filter(|_| right)
 }
 
@@ -392,8 +384,8 @@ fn is_name(der: &[u8], name: &AltName) -> bool {
         AltName::Ip(std::net::IpAddr::V6(address)) => {
             return content(der, primitive(7)) == Some(address.octets().as_slice());
         }
-        AltName::Upn(upn) => (other_name(der, UPN, Tag::Utf8String), upn.as_bytes()),
-        AltName::Guid(guid) => (other_name(der, DIRECTORY_GUID, Tag::OctetString), guid.0.as_slice()),
+        AltName::Upn(upn) => (other_name(der, UPN, UTF8_STRING), upn.as_bytes()),
+        AltName::Guid(guid) => (other_name(der, DIRECTORY_GUID, OCTET_STRING), guid.0.as_slice()),
     };
     found == Some(expected)
 }

@@ -1,53 +1,93 @@
-//! Looks into DER without copying it, by the decoders of the crate `der`: none of them shares code with the writer.
+//! Looks into DER without copying it: tags and lengths, nothing else (X.690 8.1, 10.1). It shares no code with the
+//! writer, and reads nothing but what certificates have: tags of one octet, lengths below 2^24 in as few octets as
+//! they need.
 
-use der::asn1::AnyRef;
-use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
+pub(super) const BOOLEAN_TRUE: &[u8] = &[1, 1, 0xff];
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
+pub(super) const UTF8_STRING: u8 = 0x0c;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
 
 /// The tag of a primitive element of context-specific class.
-pub(super) const fn primitive(number: u32) -> Tag {
-    Tag::ContextSpecific { constructed: false, number: TagNumber(number) }
+pub(super) const fn primitive(number: u8) -> u8 {
+    0x80 | number
 }
 
 /// The tag of a constructed element of context-specific class.
-pub(super) const fn constructed(number: u32) -> Tag {
-    Tag::ContextSpecific { constructed: true, number: TagNumber(number) }
+pub(super) const fn constructed(number: u8) -> u8 {
+    0xa0 | number
+}
+
+/// One element at the beginning of some octets.
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    /// Tag, length and content.
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
+
+fn first(octets: &[u8]) -> Option<Element<'_>> {
+    let (tag, after) = octets.split_first()?;
+    let (short, after) = after.split_first()?;
+    let (length, after) = match short {
+        0..=0x7f => (usize::from(*short), after),
+        0x81..=0x83 => {
+            let (digits, after) = after.split_at_checked(usize::from(short & 0x7f))?;
+            let length = digits.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+            let shortest = length >= 0x80 && digits.first() != Some(&0);
+            (Some(length).filter(|_| shortest)?, after)
+        }
+        _ => return None,
+    };
+    let (content, rest) = after.split_at_checked(length)?;
+    let (whole, _) = octets.split_at_checked(octets.len() - rest.len())?;
+    // Lower bits of ones would continue the tag.
+    (tag & 0x1f != 0x1f).then_some(Element { tag: *tag, content, whole, rest })
 }
 
 /// The content of the one element that `der` is, if it has this tag.
-pub(super) fn content(der: &[u8], tag: Tag) -> Option<&[u8]> {
-    let element = AnyRef::from_der(der).ok().filter(|element| element.tag() == tag)?;
-    Some(element.value())
+pub(super) fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
+    let element = first(der)?;
+    (element.tag == tag && element.rest.is_empty()).then_some(element.content)
 }
 
 /// The elements in `octets`, if there are so many.
-pub(super) fn exactly<const N: usize>(octets: &[u8]) -> Option<[&[u8]; N]> {
-    let mut reader = SliceReader::new(octets).ok()?;
+pub(super) fn exactly<const N: usize>(mut octets: &[u8]) -> Option<[&[u8]; N]> {
     let mut found: [&[u8]; N] = [&[]; N];
     for slot in &mut found {
-        *slot = reader.tlv_bytes().ok()?;
+        let element = first(octets)?;
+        (*slot, octets) = (element.whole, element.rest);
     }
-    reader.is_finished().then_some(found)
+    octets.is_empty().then_some(found)
 }
 
 /// The one element in the one that `der` is, if that has this tag.
-pub(super) fn only(der: &[u8], tag: Tag) -> Option<&[u8]> {
+pub(super) fn only(der: &[u8], tag: u8) -> Option<&[u8]> {
     let [element] = exactly(content(der, tag)?)?;
     Some(element)
 }
 
 /// Whether the elements in `octets` are, one for one, what is expected.
-pub(super) fn matches<T>(octets: &[u8], expected: &[T], is: impl Fn(&[u8], &T) -> bool) -> bool {
-    let Ok(mut reader) = SliceReader::new(octets) else { return false };
-    let same = expected.iter().all(|expected| reader.tlv_bytes().is_ok_and(|der| is(der, expected)));
-    same && reader.is_finished()
+pub(super) fn matches<T>(mut octets: &[u8], expected: &[T], is: impl Fn(&[u8], &T) -> bool) -> bool {
+    for expected in expected {
+        match first(octets) {
+            Some(element) if is(element.whole, expected) => octets = element.rest,
+            Some(_) | None => return false,
+        }
+    }
+    octets.is_empty()
 }
 
 /// What `read` makes of each element in `octets`; `None` if one of them is none.
-pub(super) fn all<'a, T>(octets: &'a [u8], read: impl Fn(&'a [u8]) -> Option<T>) -> Option<Vec<T>> {
-    let mut reader = SliceReader::new(octets).ok()?;
+pub(super) fn all<'a, T>(mut octets: &'a [u8], read: impl Fn(&'a [u8]) -> Option<T>) -> Option<Vec<T>> {
+    // As many as a certificate has extensions.
     let mut found = Vec::with_capacity(11);
-    while !reader.is_finished() {
-        found.push(read(reader.tlv_bytes().ok()?)?);
+    while !octets.is_empty() {
+        let element = first(octets)?;
+        found.push(read(element.whole)?);
+        octets = element.rest;
     }
     Some(found)
 }
