@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_core::audit::Actor;
 use muster_core::revocation::Reason;
-use muster_core::{Clock, Method, Serial};
+use muster_core::{Clock, Method, Principal, Serial};
 use muster_server::config::Service;
 use muster_store::PasswordHash;
 use muster_testkit::https::{Connection, post};
@@ -319,4 +319,42 @@ async fn headers_of_proxies_are_ignored() {
     }
     let audit = server.store.audit_list(muster_store::AuditFilter::default()).await.unwrap();
     assert!(!audit.iter().any(|record| record.actor.contains("203.0.113.7")));
+}
+
+/// Written answers are kept; none is kept longer than it is true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_follow_templates_and_accounts_at_once() {
+    let server = TestServer::start().await;
+    let offered = async |account: &str| {
+        let answer = sign_in(&server, account, PASSWORD).await;
+        let names = answer.policies().response.policies.into_iter().map(|p| p.attributes.common_name);
+        names.collect::<Vec<String>>()
+    };
+    let alice = offered("alice").await;
+    assert!(alice.iter().any(|name| name == "Approved") && alice.len() > 1, "{alice:?}");
+    for _ in 0..2 {
+        assert_eq!(offered("alice").await, alice);
+        assert_eq!(offered("bob").await, alice, "of the same groups");
+        assert_eq!(offered("nobody").await, [""; 0], "without groups");
+    }
+    // One account leaves its groups; the other's answer, which was the same, stays.
+    let account = server.store.account(&"alice".parse().unwrap()).await.unwrap().unwrap();
+    let alone = Principal { groups: [].into(), ..account.principal.clone() };
+    server.store.put_account(alone, officer(), server.clock.now()).await.unwrap();
+    assert_eq!(offered("alice").await, [""; 0]);
+    assert_eq!(offered("bob").await, alice);
+    server.store.put_account(account.principal, officer(), server.clock.now()).await.unwrap();
+    assert_eq!(offered("alice").await, alice);
+    // A template is withdrawn, another one changed.
+    server.store.unpublish_template("User".to_owned(), officer(), server.clock.now()).await.unwrap();
+    let left: Vec<String> = alice.iter().filter(|name| *name != "User").cloned().collect();
+    assert_eq!(offered("alice").await, left);
+    let mut changed = server.store.template("Approved").await.unwrap().unwrap().template;
+    changed.validity.days += 1;
+    let arcs = muster_server::setup::random_arcs().unwrap();
+    server.store.put_template(changed.clone(), arcs, officer(), server.clock.now()).await.unwrap();
+    let answer = sign_in(&server, "alice", PASSWORD).await.policies();
+    let approved = answer.response.policies.iter().find(|p| p.attributes.common_name == "Approved").unwrap();
+    let seconds = approved.attributes.certificate_validity.validity_period_seconds;
+    assert_eq!(seconds, changed.validity.lifetime_seconds());
 }
