@@ -101,11 +101,17 @@ pub enum Action {
     UseToken,
     /// A one-time token was revoked, and the identity that it stands for.
     RevokeToken,
+    /// An account was allowed to enroll for others.
+    AllowAgent,
+    /// An account was forbidden to enroll for others.
+    ForbidAgent,
+    /// An agent enrolled for another account.
+    EnrollForAnother,
 }
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Initialize,
         Self::Receive,
         Self::Authenticate,
@@ -130,6 +136,9 @@ impl Action {
         Self::PutToken,
         Self::UseToken,
         Self::RevokeToken,
+        Self::AllowAgent,
+        Self::ForbidAgent,
+        Self::EnrollForAnother,
     ];
 
     /// The word stored; never changed once released.
@@ -160,6 +169,9 @@ impl Action {
             Self::PutToken => "put_token",
             Self::UseToken => "use_token",
             Self::RevokeToken => "revoke_token",
+            Self::AllowAgent => "allow_agent",
+            Self::ForbidAgent => "forbid_agent",
+            Self::EnrollForAnother => "enroll_for_another",
         }
     }
 }

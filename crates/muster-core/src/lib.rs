@@ -10,6 +10,7 @@
 //!   before it, so a certificate that was not recorded cannot be signed, and one that was not committed
 //!   cannot be answered with.
 
+pub mod agent;
 pub mod audit;
 pub mod defaults;
 pub mod directory;

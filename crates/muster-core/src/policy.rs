@@ -6,6 +6,7 @@
 mod renewal;
 mod subject;
 
+use crate::agent::Agency;
 use crate::identity::{AccountName, Method, Principal, Sid};
 use crate::names::{self, AltName, SubjectName};
 use crate::oid::Oid;
@@ -65,6 +66,8 @@ pub struct Circumstances<'a> {
     pub key_based: bool,
     /// For a renewal: what is known of the certificate that signed it; `None` if it is not one of ours.
     pub renewed: Option<&'a Renewed>,
+    /// For a request on behalf of somebody: by whom it may be made.
+    pub agency: Option<&'a Agency>,
     /// The key is on the list of keys that may never be used again.
     pub key_blocked: bool,
     /// What an officer said.
@@ -409,11 +412,19 @@ fn examine(
             let (old, extra) = (old_certificate, *extra_signers);
             Some(renewal::check(principal, template, submission, old, extra, circumstances)?)
         }
-        RequestForm::OnBehalfOf { .. } => return Err(Refusal::OnBehalfOf),
+        RequestForm::OnBehalfOf { .. } if circumstances.renewal_only => {
+            return Err(Refusal::RenewalOnly);
+        }
+        RequestForm::OnBehalfOf { .. } => {
+            if !circumstances.agency.is_some_and(|agency| agency.is_for(principal, template)) {
+                return Err(Refusal::OnBehalfOf);
+            }
+            None
+        }
     };
-    // A template of a directory may ask for them; nothing here verifies one yet.
-    if template.issuance.signatures > 0 && !(holders.is_some() && is_approved_before(template, circumstances))
-    {
+    let approved_before = holders.is_some() && is_approved_before(template, circumstances);
+    let signatures = circumstances.agency.map_or(0, Agency::signatures);
+    if template.issuance.signatures > signatures && !approved_before {
         return Err(Refusal::SignatureRequired);
     }
     check_key(template, &submission.key, circumstances.key_blocked)?;

@@ -78,10 +78,55 @@ pub enum Refusal {
     )]
     GuidMissing,
     /// The request needs the signature of an enrollment agent.
-    #[error(
-        "This template needs signatures of enrollment agents, which are not accepted here yet; use another template."
-    )]
+    #[error("This template needs the signature of an enrollment agent; have an agent enroll on your behalf.")]
     SignatureRequired,
+    /// Fewer agents than the template asks for have signed.
+    #[error(
+        "The request has {have} signatures of enrollment agents that may sign it, but the template needs {needed}."
+    )]
+    SignatureCount {
+        /// Signatures of different agents within their limits.
+        have: u32,
+        /// Signatures asked for.
+        needed: u32,
+    },
+    /// They have, but with certificates of other purposes or policies.
+    #[error(
+        "The certificates of the enrollment agents lack a purpose or a policy that the template needs; sign with others."
+    )]
+    SignatureRejected,
+    /// The signer's certificate is not one of ours.
+    #[error("The enrollment agent's certificate was not issued by this service; sign with one that was.")]
+    AgentUnknown,
+    /// It has expired or is not valid yet.
+    #[error("The enrollment agent's certificate is not valid now ({0}); renew it.")]
+    AgentExpired(UnixTime),
+    /// It was revoked or is on hold.
+    #[error("The enrollment agent's certificate has been revoked; ask your administrator.")]
+    AgentRevoked,
+    /// It is for other purposes.
+    #[error(
+        "The certificate that signed for another account is not that of an enrollment agent; sign with one that is."
+    )]
+    AgentPurpose,
+    /// The agent's certificate is of another account than the one that signed in.
+    #[error(
+        "The request was signed by another account's agent than the one that signed in; sign in as the agent."
+    )]
+    AgentNotCaller,
+    /// No limit covers agent, template and requester.
+    #[error(
+        "This enrollment agent may not enroll for this account with this template; have the agent's limits widened."
+    )]
+    AgentLimits,
+    /// Agents are not made by agents.
+    #[error(
+        "Certificates of enrollment agents are not issued on behalf of others; let the requester enroll itself."
+    )]
+    AgentTemplate,
+    /// The account named is unknown or may not be used.
+    #[error("There is no account of the name in the request, or it is disabled; correct the name.")]
+    RequesterUnknown,
     /// The request asks for a name outside the rules.
     #[error(
         "The request asks for the name {0}, which does not belong to the account; leave it out, or have it added to the account."
@@ -231,6 +276,16 @@ impl Refusal {
             Self::DomainController => "DC_NAME",
             Self::DirectoryPathMissing => "PATH_REQUIRED",
             Self::GuidMissing => "GUID_REQUIRED",
+            Self::SignatureCount { .. } => "SIGNATURE_COUNT",
+            Self::SignatureRejected => "SIGNATURE_REJECTED",
+            Self::AgentUnknown => "AGENT_UNKNOWN",
+            Self::AgentExpired(_) => "AGENT_EXPIRED",
+            Self::AgentRevoked => "AGENT_REVOKED",
+            Self::AgentPurpose => "AGENT_PURPOSE",
+            Self::AgentNotCaller => "AGENT_NOT_CALLER",
+            Self::AgentLimits => "AGENT_LIMITS",
+            Self::AgentTemplate => "AGENT_TEMPLATE",
+            Self::RequesterUnknown => "REQUESTER_UNKNOWN",
             Self::SignatureRequired => "SIGNATURE_REQUIRED",
             Self::NameNotAllowed(_) => "NAME_NOT_YOURS",
             Self::NameMissing => "NAME_MISSING",

@@ -183,14 +183,19 @@ pub enum RequestForm {
     OnBehalfOf {
         /// The account named, as it was written.
         requester: String,
-        /// The certificate of the agent that signed, DER.
-        agent_certificate: Vec<u8>,
+        /// The certificates of those who named it, DER, in no order; the signatures were verified over the received
+        /// octets. One of them is the agent.
+        agents: Vec<Vec<u8>>,
+        /// The certificates of all others who signed, DER.
+        cosigners: Vec<Vec<u8>>,
     },
 }
 
 impl RequestForm {
     /// The word for a renewal.
     pub const RENEWAL: &'static str = "renewal";
+    /// The word for a request on behalf of somebody.
+    pub const ON_BEHALF_OF: &'static str = "on_behalf_of";
 
     /// A word for logs and audit records.
     #[must_use]
@@ -199,7 +204,7 @@ impl RequestForm {
             Self::Pkcs10 => "pkcs10",
             Self::CmcFull => "cmc_full",
             Self::Renewal { .. } => Self::RENEWAL,
-            Self::OnBehalfOf { .. } => "on_behalf_of",
+            Self::OnBehalfOf { .. } => Self::ON_BEHALF_OF,
         }
     }
 }

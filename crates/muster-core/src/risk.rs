@@ -23,8 +23,8 @@ pub enum Risk {
     AnyPurpose(String),
     /// The holder could enroll for others.
     #[error(
-        "template '{0}' makes enrollment agents, who can act for anybody (ESC3): \
-         enrolling for others is not supported yet, so remove 1.3.6.1.4.1.311.20.2.1 from eku"
+        "template '{0}' makes enrollment agents (ESC3): it needs issuance.approval = true, for renewals too, \
+         names from the identity, and enroll for a group or accounts alone"
     )]
     EnrollmentAgent(String),
     /// The certificate would speak for the CA, the KDC or an authority of another kind.
@@ -68,7 +68,11 @@ pub fn check(template: &Template) -> Result<(), Risk> {
     if any_purpose || template.eku.is_empty() {
         return Err(Risk::AnyPurpose(name()));
     }
-    if template.has_eku(eku::ENROLLMENT_AGENT) {
+    let guarded = template.issuance.approval
+        && !template.issuance.renewal_without_approval
+        && template.subject.source == SubjectSource::Identity
+        && !open_to_all(template);
+    if template.has_eku(eku::ENROLLMENT_AGENT) && !guarded {
         return Err(Risk::EnrollmentAgent(name()));
     }
     for (oid, purpose) in [

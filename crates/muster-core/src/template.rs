@@ -249,9 +249,27 @@ pub struct IssuanceRules {
     /// Signatures of enrollment agents that a request must carry.
     #[serde(default)]
     pub signatures: u32,
-    /// Extended key usage that their certificates must have.
-    #[serde(default)]
-    pub signature_eku: Option<Oid>,
+    /// Extended key usages that their certificates must have, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "none_one_or_more")]
+    pub signature_eku: Vec<Oid>,
+    /// Certificate policies that their certificates must have, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signature_policies: Vec<Oid>,
+}
+
+/// Rows of earlier versions have null or a single identifier here.
+fn none_one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Oid>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(Oid),
+        More(Vec<Oid>),
+    }
+    Ok(match Option::<Written>::deserialize(from)? {
+        None => Vec::new(),
+        Some(Written::One(oid)) => vec![oid],
+        Some(Written::More(oids)) => oids,
+    })
 }
 
 /// What is asked of a renewal beside what is asked of an enrollment.
@@ -336,7 +354,7 @@ pub enum Grantee {
 }
 
 impl Grantee {
-    fn covers(&self, principal: &Principal) -> bool {
+    pub(crate) fn covers(&self, principal: &Principal) -> bool {
         match self {
             Self::Group(name) => principal.groups.contains(name),
             Self::Account(name) => principal.name == *name,

@@ -97,6 +97,7 @@ pub fn export(template: &Template, administrators: &[Sid]) -> Result<Export, Exp
     put("pKIExtendedKeyUsage", list(&template.eku));
     put("pKIDefaultCSPs", vec![format!("1,{}", provider(template, algorithm))]);
     put("msPKI-RA-Signature", vec![template.issuance.signatures.to_string()]);
+    put("msPKI-RA-Policies", list(&template.issuance.signature_policies));
     put("msPKI-Enrollment-Flag", signed(enrollment_flags));
     let private_key_flags = bit(template.key.exportable, private_key::EXPORTABLE)
         | bit(template.renewal.key == RenewalKey::Same, private_key::SAME_KEY_RENEWAL);
@@ -164,7 +165,8 @@ fn wire(template: &Template, algorithm: KeyAlgorithm, algorithm_name: &str) -> W
         key_usage_property: (!rsa).then_some(property),
         asymmetric_algorithm: (!rsa).then(|| algorithm_name.to_owned()),
         hash_algorithm: (!rsa).then(|| "SHA256".to_owned()),
-        ra_application_policies: template.issuance.signature_eku.iter().cloned().collect(),
+        ra_application_policies: template.issuance.signature_eku.clone(),
+        ra_policies: template.issuance.signature_policies.clone(),
         ..WireTemplate::default()
     }
 }

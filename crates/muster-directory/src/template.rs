@@ -219,7 +219,7 @@ impl DirectoryTemplate {
                 Vec::new()
             },
             supersedes: superseded(entry, &mut findings)?,
-            issuance: issuance(&wire, approval, &mut findings),
+            issuance: issuance(&wire, approval),
             renewal: renewal(&wire, subject.source, &mut findings),
             subject,
             key,
@@ -350,19 +350,13 @@ fn superseded(entry: &RawEntry, findings: &mut Vec<Finding>) -> Result<Vec<Strin
     Ok(names.into_iter().filter(|name| plain(name)).map(str::to_owned).collect())
 }
 
-fn issuance(wire: &WireTemplate, approval: bool, findings: &mut Vec<Finding>) -> IssuanceRules {
-    if wire.ra_signatures > 0 {
-        findings.push(Finding::new(
-            Effect::Refused,
-            "msPKI-RA-Signature",
-            "signatures of enrollment agents are not verified here yet; let another CA serve the template",
-        ));
-    }
+fn issuance(wire: &WireTemplate, approval: bool) -> IssuanceRules {
     IssuanceRules {
         approval,
         renewal_without_approval: wire.enrollment_flags & flags::enrollment::PREVIOUS_APPROVAL != 0,
         signatures: wire.ra_signatures,
-        signature_eku: wire.ra_application_policies.first().cloned(),
+        signature_eku: wire.ra_application_policies.clone(),
+        signature_policies: wire.ra_policies.clone(),
     }
 }
 
@@ -424,7 +418,8 @@ fn judge(template: &Template, findings: &mut Vec<Finding>) {
         risk::Risk::EnrollmentAgent(_) => (
             Effect::NeedsAcceptance,
             "pKIExtendedKeyUsage",
-            "it makes enrollment agents, who can act for anybody at other CAs of the forest (ESC3)".to_owned(),
+            "it makes enrollment agents, who can act for anybody at other CAs of the forest (ESC3); set \
+             CT_FLAG_PEND_ALL_REQUESTS".to_owned(),
         ),
         risk::Risk::CaPurpose { purpose, oid, .. } => (
             Effect::NeedsAcceptance,

@@ -3,7 +3,7 @@
 use muster_core::names::{AltName, NameAttribute, SubjectName};
 use muster_core::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedNames, RequestedTemplate};
 use muster_core::{Oid, Submission};
-use muster_proto::wcce::{self, CertificateRequest, ParsedRequest, RequestedName};
+use muster_proto::wcce::{self, CertificateRequest, ParsedRequest, RequestedName, VerifiedSigner};
 
 use crate::fault::RequestFault;
 
@@ -25,7 +25,10 @@ pub(crate) fn submission(raw: &[u8]) -> Result<Submission, RequestFault> {
         return Err(RequestFault::KeyArchival);
     }
     Ok(Submission {
-        form: form(&parsed),
+        form: match on_behalf(&parsed)? {
+            Some(form) => form,
+            None => form(&parsed),
+        },
         template: template(&parsed),
         key: key(&parsed.public_key),
         names: names(&parsed),
@@ -34,16 +37,41 @@ pub(crate) fn submission(raw: &[u8]) -> Result<Submission, RequestFault> {
     })
 }
 
-fn form(parsed: &ParsedRequest) -> RequestForm {
-    // Whoever signs for somebody else makes it another kind of request, whatever else it is.
-    for signer in parsed.form.cosigners() {
-        if let Some(requester) = &signer.requester_name {
-            return RequestForm::OnBehalfOf {
-                requester: requester.clone(),
-                agent_certificate: signer.certificate_der.clone(),
-            };
-        }
+/// Whoever signs for somebody else makes it another kind of request. It counts only in the signed attributes of that
+/// signer (MS-WCCE 2.2.2.7.10); a name elsewhere is refused, so that nobody takes it for one that counts.
+fn on_behalf(parsed: &ParsedRequest) -> Result<Option<RequestForm>, RequestFault> {
+    let signers = || parsed.form.renewed().into_iter().chain(parsed.form.cosigners());
+    let (naming, others): (Vec<_>, Vec<_>) = signers().partition(|signer| signer.requester_name.is_some());
+    let elsewhere: Vec<&str> = parsed
+        .pairs
+        .iter()
+        .filter(|pair| pair.name.eq_ignore_ascii_case("requestername"))
+        .map(|pair| pair.value.as_str())
+        .collect();
+    let mut names = naming.iter().filter_map(|signer| signer.requester_name.as_ref());
+    let Some(requester) = names.next() else {
+        return if elsewhere.is_empty() { Ok(None) } else { Err(RequestFault::RequesterUnsigned) };
+    };
+    // Several agents may sign; they have to mean one account.
+    if names.any(|other| other != requester) {
+        return Err(RequestFault::RequesterTwice);
     }
+    if elsewhere.iter().any(|other| *other != requester.as_str()) {
+        return Err(RequestFault::RequesterDiffers);
+    }
+    if parsed.form.renewed().is_some() {
+        return Err(RequestFault::RenewalOnBehalf);
+    }
+    let certificates =
+        |signers: Vec<&VerifiedSigner>| signers.iter().map(|signer| signer.certificate_der.clone()).collect();
+    Ok(Some(RequestForm::OnBehalfOf {
+        requester: requester.clone(),
+        agents: certificates(naming.clone()),
+        cosigners: certificates(others),
+    }))
+}
+
+fn form(parsed: &ParsedRequest) -> RequestForm {
     match &parsed.form {
         wcce::RequestForm::Pkcs10 => RequestForm::Pkcs10,
         wcce::RequestForm::Cms { .. } | wcce::RequestForm::Cmc { .. } => RequestForm::CmcFull,

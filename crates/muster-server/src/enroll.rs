@@ -24,11 +24,12 @@ use crate::config::Endpoint;
 use crate::decode;
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::identities::Identities;
+use crate::on_behalf::OnBehalf;
 use crate::record::Record;
 use crate::renewal::{asked_with, is_renewal};
 
 /// Seconds for which the same octets of the same caller get the same answer.
-const REPEAT_SECONDS: i64 = 86_400;
+pub(crate) const REPEAT_SECONDS: i64 = 86_400;
 
 /// How often a request is decided if something changes meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -124,7 +125,7 @@ impl Enrollment {
     }
 
     /// What was true when the exchange began.
-    async fn seen(&self, record: &Record) -> Result<Generations, ServiceError> {
+    pub(crate) async fn seen(&self, record: &Record) -> Result<Generations, ServiceError> {
         match record.seen {
             Some(seen) => Ok(seen),
             None => Ok(self.store.generations().await?),
@@ -138,6 +139,11 @@ impl Enrollment {
         submission: &Submission,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
+        if let RequestForm::OnBehalfOf { requester, agents, cosigners } = &submission.form {
+            let (requester, agents, cosigners) = (requester.clone(), agents.clone(), cosigners.clone());
+            let on_behalf = OnBehalf { requester: &requester, agents: &agents, cosigners: &cosigners };
+            return Box::pin(self.attempt_on_behalf(caller, endpoint, submission, on_behalf, record)).await;
+        }
         let now = self.clock.now();
         let seen = self.seen(record).await?;
         let snapshot = self.catalog.snapshot(caller.principal(), seen).await?;
@@ -182,6 +188,7 @@ impl Enrollment {
             renewal_only: endpoint.renewal_only,
             key_based: endpoint.key_based_renewal,
             renewed: renewed.as_ref(),
+            agency: None,
             key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::NotGiven,
             ca_not_after: self.authority.not_after(),
@@ -354,9 +361,11 @@ impl Enrollment {
         id: RequestId,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
-        let row =
-            self.store.request(id).await?.filter(|row| row.summary.requester == caller.principal().name);
-        let row = row.ok_or_else(|| ServiceError::NoSuchRequest(id.to_string()))?;
+        let unknown = || ServiceError::NoSuchRequest(id.to_string());
+        let row = self.store.request(id).await?.ok_or_else(unknown)?;
+        if !self.may_ask(caller, id, &row.summary.requester).await? {
+            return Err(unknown());
+        }
         record.request = Some(id);
         record.template.clone_from(&row.summary.template);
         match row.summary.disposition {
@@ -393,6 +402,12 @@ impl Enrollment {
         let id = row.summary.id;
         let now = self.clock.now();
         let submission = decode::submission(&row.raw)?;
+        if let RequestForm::OnBehalfOf { requester, agents, cosigners } = &submission.form
+            && !endpoint.renewal_only
+        {
+            let on_behalf = OnBehalf { requester, agents, cosigners };
+            return Box::pin(self.resume_on_behalf(row, &submission, on_behalf, record)).await;
+        }
         let seen = self.seen(record).await?;
         let snapshot = self.catalog.snapshot(caller.principal(), seen).await?;
         let principal = caller.principal();
@@ -428,6 +443,7 @@ impl Enrollment {
             renewal_only: endpoint.renewal_only,
             key_based: endpoint.key_based_renewal,
             renewed: renewed.as_ref(),
+            agency: None,
             key_blocked: self.store.is_key_blocked(&submission.key.spki, seen).await?,
             approval: Approval::Given,
             ca_not_after: self.authority.not_after(),
@@ -468,7 +484,7 @@ impl Enrollment {
         }
     }
 
-    async fn deny(
+    pub(crate) async fn deny(
         &self,
         row: RequestRecord,
         refusal: Refusal,

@@ -155,6 +155,24 @@ pub enum RequestFault {
         "The request carries a private key for archival, which this service does not do; enroll without archival."
     )]
     KeyArchival,
+    /// It names a requester where no agent signed for the name.
+    #[error(
+        "The request names a requester outside the signed attributes of an enrollment agent; have an agent sign the name."
+    )]
+    RequesterUnsigned,
+    /// Two signers name two requesters.
+    #[error("The signers of the request name different requesters; create a new request.")]
+    RequesterTwice,
+    /// The request inside names another requester than the agent that signed it.
+    #[error(
+        "The request inside names another requester than the agent that signed it; create a new request."
+    )]
+    RequesterDiffers,
+    /// A renewal that names a requester.
+    #[error(
+        "A renewal cannot be made on behalf of somebody; renew with the certificate, or have an agent enroll anew."
+    )]
+    RenewalOnBehalf,
 }
 
 /// Why the service cannot do its part now. Another node may.
@@ -264,6 +282,10 @@ impl ServiceError {
             Self::Request(RequestFault::Malformed(_)) => "REQUEST_MALFORMED",
             Self::Request(RequestFault::WeakKey(_)) => "KEY_WEAK",
             Self::Request(RequestFault::KeyArchival) => "KEY_ARCHIVAL",
+            Self::Request(RequestFault::RequesterUnsigned) => "REQUESTER_UNSIGNED",
+            Self::Request(RequestFault::RequesterTwice) => "REQUESTER_TWICE",
+            Self::Request(RequestFault::RequesterDiffers) => "REQUESTER_DIFFERS",
+            Self::Request(RequestFault::RenewalOnBehalf) => "RENEWAL_ON_BEHALF",
             Self::Refused { refusal, .. } => refusal.code(),
             Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
             Self::RequestFailed(_) => "REQUEST_FAILED",
@@ -328,6 +350,11 @@ impl ServiceError {
                     RequestFault::Malformed(malformed) => Hresult::from_code(malformed.hresult()),
                     RequestFault::WeakKey(_) => Hresult::CERTSRV_E_KEY_LENGTH,
                     RequestFault::KeyArchival => Hresult::CERTSRV_E_KEY_ARCHIVAL_NOT_CONFIGURED,
+                    RequestFault::RequesterUnsigned => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+                    RequestFault::RequesterTwice | RequestFault::RequesterDiffers => {
+                        Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
+                    }
+                    RequestFault::RenewalOnBehalf => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
                 };
                 fault(detail(code, true, None, None))
             }
@@ -418,6 +445,16 @@ pub const fn hresult(refusal: &Refusal) -> Hresult {
         Refusal::UpnMissing => Hresult::CERTSRV_E_SUBJECT_UPN_REQUIRED,
         Refusal::GuidMissing => Hresult::CERTSRV_E_SUBJECT_DIRECTORY_GUID_REQUIRED,
         Refusal::SignatureRequired => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+        Refusal::SignatureCount { .. } => Hresult::CERTSRV_E_SIGNATURE_COUNT,
+        Refusal::SignatureRejected
+        | Refusal::AgentUnknown
+        | Refusal::AgentExpired(_)
+        | Refusal::AgentRevoked
+        | Refusal::AgentPurpose => Hresult::CERTSRV_E_SIGNATURE_REJECTED,
+        Refusal::AgentNotCaller | Refusal::AgentLimits | Refusal::AgentTemplate => {
+            Hresult::CERTSRV_E_RESTRICTEDOFFICER
+        }
+        Refusal::RequesterUnknown => Hresult::CERTSRV_E_ENROLL_DENIED,
         Refusal::NameNotAllowed(_)
         | Refusal::NameMissing
         | Refusal::DirectoryPathMissing

@@ -111,6 +111,41 @@ impl Identities {
         Ok(principal.filter(|principal| sid.is_none() || principal.sid.as_ref() == sid))
     }
 
+    /// The account that an enrollment agent names, `alice`, `CORP\\alice` or `alice@corp.example`; `None` as well if it
+    /// may not be used.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub(crate) async fn requester(&self, written: &str) -> Result<Option<Principal>, ServiceError> {
+        let called = |domain: &&Domain, name: &str| {
+            name.eq_ignore_ascii_case(&domain.settings.domain)
+                || name.eq_ignore_ascii_case(&domain.settings.realm)
+                || domain.netbios_name().is_some_and(|short| name.eq_ignore_ascii_case(&short))
+        };
+        if let Some((domain, name)) = written.split_once('\\') {
+            let Some(found) = self.domains.iter().find(|known| called(known, domain)) else {
+                return Ok(None);
+            };
+            let domain = found.settings.domain.clone();
+            return found
+                .account(&AccountKey::SamAccount { name: name.to_owned(), domain }, &*self.clock)
+                .await;
+        }
+        if let Some((_, suffix)) = written.rsplit_once('@') {
+            let has_suffix = |domain: &&Domain| {
+                called(domain, suffix)
+                    || domain.settings.upn_suffixes.iter().any(|own| own.eq_ignore_ascii_case(suffix))
+            };
+            if let Some(found) = self.domains.iter().find(has_suffix) {
+                return found.account(&AccountKey::Upn(written.to_owned()), &*self.clock).await;
+            }
+        }
+        match written.parse::<AccountName>() {
+            Ok(name) if name.is_local() => self.local(&name).await,
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
     /// The account that a certificate of another CA is mapped to.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod forest;
 mod http;
 mod identities;
 mod linger;
+mod on_behalf;
 mod own_certificate;
 mod private;
 pub mod publish;

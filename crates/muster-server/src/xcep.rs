@@ -16,8 +16,8 @@ use muster_proto::soap::ResponseHeader;
 use muster_proto::xcep::{
     Attributes, Ca, CaUri, CertificateEnrollmentPolicy, CertificateValidity, ClientAuthentication,
     EnrollmentFlags, EnrollmentPermission, Extension, GeneralFlags, GetPolicies, GetPoliciesResponse,
-    KeySpec, KeyUsageProperty, Oid, OidGroup, PrivateKeyAttributes, PrivateKeyFlags, Response, Revision,
-    SubjectNameFlags,
+    KeySpec, KeyUsageProperty, Oid, OidGroup, PrivateKeyAttributes, PrivateKeyFlags, RaRequirements,
+    Response, Revision, SubjectNameFlags,
 };
 
 use muster_store::Generations;
@@ -236,11 +236,31 @@ fn policy(
         enrollment_flags: Some(enrollment_flags(template, permission)),
         general_flags: Some(general_flags(template, permission)),
         hash_algorithm_oid_reference,
-        ra_requirements: None,
+        ra_requirements: ra_requirements(template, oids),
         key_archival_attributes: None,
         extensions: extension_list(template, oid, oids),
     };
     CertificateEnrollmentPolicy { policy_oid_reference, ca_references: vec![CA_REFERENCE], attributes }
+}
+
+/// The signatures of enrollment agents that the template asks for.
+fn ra_requirements(template: &Template, oids: &mut Oids) -> Option<RaRequirements> {
+    let rules = &template.issuance;
+    (rules.signatures > 0).then(|| RaRequirements {
+        ra_signatures: rules.signatures,
+        ra_ekus: rules
+            .signature_eku
+            .iter()
+            .map(|purpose| {
+                oids.reference(purpose.as_str(), OidGroup::EXTENDED_KEY_USAGE, purpose_name(purpose.as_str()))
+            })
+            .collect(),
+        ra_policies: rules
+            .signature_policies
+            .iter()
+            .map(|policy| oids.reference(policy.as_str(), OidGroup::CERTIFICATE_POLICY, policy.as_str()))
+            .collect(),
+    })
 }
 
 fn first_algorithm(template: &Template) -> KeyAlgorithm {

@@ -17,6 +17,7 @@
 //! identifier; looking one up is a look-up by primary key and a comparison.
 
 mod accounts;
+mod agents;
 mod audit;
 mod certificates;
 mod crl;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use muster_core::{Oid, UnixTime};
 
 pub use crate::accounts::{Account, PasswordHash};
+pub use crate::agents::StoredLimit;
 pub use crate::audit::{AuditFault, AuditFilter, AuditHead, AuditRecord, AuditReport};
 pub use crate::certificates::{Certificate, CertificateFilter, CertificateSummary, Revocation, Revoked};
 pub use crate::crl::{Crl, CrlDraft, RevokedEntry};

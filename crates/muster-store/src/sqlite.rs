@@ -5,6 +5,7 @@
 //! table, go to the blocking threads of the runtime.
 
 pub(crate) mod accounts;
+pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 mod convert;

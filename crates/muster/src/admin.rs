@@ -1,8 +1,9 @@
-//! Administration: accounts, templates, tokens, requests, certificates, audit, directories. Works on the store of an installation, whether
+//! Administration: accounts, templates, tokens, agents, requests, certificates, audit, directories. Works on the store of an installation, whether
 //! its service runs or not; who may read the installation's files may administer it.
 
 mod account;
 mod ad;
+mod agent;
 mod audit;
 mod certificate;
 mod request;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Template(With<template::Template>),
     /// One-time tokens: a user name and a password for one certificate.
     Token(With<token::Token>),
+    /// Enrollment agents: who may enroll for others.
+    Agent(With<agent::Agent>),
     /// Requests, and the decision on those that wait for an officer.
     Request(With<request::Request>),
     /// Issued certificates and their revocation.
@@ -52,6 +55,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
         Command::Account(with) => account::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Template(with) => template::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Token(with) => token::run(with.command, &Admin::open(&with.file).await?, output).await,
+        Command::Agent(with) => agent::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Request(with) => request::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Cert(with) => certificate::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Audit(with) => audit::run(with.command, &Admin::open(&with.file).await?, output).await,

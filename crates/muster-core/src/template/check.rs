@@ -5,6 +5,9 @@ use super::{CommonNameFrom, IpPrefix, SubjectSource, Template, TemplateError, ek
 use crate::names::{self, NameAttribute};
 use crate::time::UnixTime;
 
+/// Signatures of agents that a template can ask for: requests have room for few.
+const MOST_SIGNATURES: u32 = 4;
+
 impl Template {
     /// Checks every value, then the combinations that are known to be attacked.
     ///
@@ -13,12 +16,6 @@ impl Template {
     pub fn check(&self) -> Result<(), TemplateError> {
         if !is_template_name(&self.name) {
             return self.wrong("name", "must be 1 to 64 letters, digits, '_' or '-'");
-        }
-        if self.issuance.signatures > 0 {
-            return self.wrong(
-                "issuance.signatures",
-                "must be 0: signatures of enrollment agents are not supported yet",
-            );
         }
         if self.permissions.access.is_some() {
             return self.wrong(
@@ -81,6 +78,9 @@ impl Template {
         if renewal == 0 || renewal >= lifetime || self.validity.renew_before_hours > 23 {
             return self
                 .wrong("validity.renew_before_days", "must be at least 1 and less than validity.days");
+        }
+        if self.issuance.signatures > MOST_SIGNATURES {
+            return self.wrong("issuance.signatures", format!("must be at most {MOST_SIGNATURES}"));
         }
         self.check_key()?;
         self.check_renewal()?;

@@ -239,7 +239,7 @@ fn hours_count() {
 }
 
 #[test]
-fn templates_that_need_agents_issue_nothing() {
+fn templates_that_need_agents_issue_nothing_without_one() {
     let mut template = template("User");
     template.issuance.signatures = 1;
     assert_eq!(outcome(&alice(), &template, &plain()).code(), "SIGNATURE_REQUIRED");

@@ -50,6 +50,16 @@ fn every_refusal() -> Vec<Refusal> {
         | Refusal::RenewalSameKey
         | Refusal::RenewalTemplate
         | Refusal::RenewalSigner
+        | Refusal::SignatureRejected
+        | Refusal::AgentUnknown
+        | Refusal::AgentRevoked
+        | Refusal::AgentPurpose
+        | Refusal::AgentNotCaller
+        | Refusal::AgentLimits
+        | Refusal::AgentTemplate
+        | Refusal::RequesterUnknown
+        | Refusal::SignatureCount { .. }
+        | Refusal::AgentExpired(_)
         | Refusal::TokenForm
         | Refusal::TokenName(_)
         | Refusal::TokenTemplate
@@ -83,6 +93,16 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::RenewalUnknown,
         Refusal::RenewalForeign,
         Refusal::RenewalExpired(NOW),
+        Refusal::SignatureRejected,
+        Refusal::AgentUnknown,
+        Refusal::AgentRevoked,
+        Refusal::AgentPurpose,
+        Refusal::AgentNotCaller,
+        Refusal::AgentLimits,
+        Refusal::AgentTemplate,
+        Refusal::RequesterUnknown,
+        Refusal::SignatureCount { have: 1, needed: 2 },
+        Refusal::AgentExpired(NOW),
         Refusal::TokenForm,
         Refusal::TokenName("DNS:host.example".to_owned()),
         Refusal::TokenTemplate,
@@ -122,7 +142,7 @@ fn refusals_are_sentences_with_codes_of_their_own() {
         assert!(refusal.code().chars().all(word), "{}", refusal.code());
         assert!(codes.insert(refusal.code()), "{} twice", refusal.code());
     }
-    assert_eq!(codes.len(), 45, "one of each kind");
+    assert_eq!(codes.len(), 55, "one of each kind");
 }
 
 #[test]

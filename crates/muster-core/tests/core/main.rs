@@ -8,6 +8,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod agents;
 mod directory;
 mod identifiers;
 mod issuance_order;

@@ -232,13 +232,17 @@ fn every_form_is_authorized_on_its_own() {
         RequestForm::Pkcs10,
         RequestForm::CmcFull,
         RequestForm::Renewal { old_certificate: old_certificate.clone(), extra_signers: 0 },
-        RequestForm::OnBehalfOf { requester: "alice".to_owned(), agent_certificate: old_certificate },
+        RequestForm::OnBehalfOf {
+            requester: "alice".to_owned(),
+            agents: vec![old_certificate],
+            cosigners: Vec::new(),
+        },
     ] {
         // A new form does not compile before it has its row here, and an entry in the list above.
         let (elsewhere, renewal_only) = match form {
             RequestForm::Pkcs10 | RequestForm::CmcFull => ("issued", "RENEWAL_ONLY"),
             RequestForm::Renewal { .. } => ("RENEW_UNKNOWN", "RENEW_UNKNOWN"),
-            RequestForm::OnBehalfOf { .. } => ("ON_BEHALF_OF", "ON_BEHALF_OF"),
+            RequestForm::OnBehalfOf { .. } => ("ON_BEHALF_OF", "RENEWAL_ONLY"),
         };
         let submission = Submission { form, ..plain() };
         for (renewal_only, expected) in [(false, elsewhere), (true, renewal_only)] {

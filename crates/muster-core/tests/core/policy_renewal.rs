@@ -49,6 +49,7 @@ fn renewed() -> Renewed {
 /// Over TLS with the certificate to be renewed, at an address for renewals only.
 fn by_certificate(renewed: Option<&Renewed>) -> Circumstances<'_> {
     Circumstances {
+        agency: None,
         method: Method::ClientCertificate,
         tls_certificate: Some(OLD),
         renewal_only: true,

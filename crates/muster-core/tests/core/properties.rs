@@ -264,7 +264,7 @@ proptest! {
 
     #[test]
     fn nothing_is_issued_on_behalf_of_others(principal in principal(), template in usable_template(), who in any_text()) {
-        let form = RequestForm::OnBehalfOf { requester: who, agent_certificate: Vec::new() };
+        let form = RequestForm::OnBehalfOf { requester: who, agents: Vec::new(), cosigners: Vec::new() };
         let submission = Submission { form, ..plain() };
         let given = Circumstances { approval: Approval::Given, ..good_day() };
         prop_assert_eq!(outcome_in(&principal, &template, &submission, &given).code(), "ON_BEHALF_OF");

@@ -112,6 +112,7 @@ pub(crate) fn alternatives(alternatives: Vec<AltName>) -> RequestedNames {
 /// A good day: password over TLS, an ordinary address, a CA with years to live.
 pub(crate) fn good_day() -> Circumstances<'static> {
     Circumstances {
+        agency: None,
         method: Method::UsernamePassword,
         tls_certificate: None,
         renewal_only: false,

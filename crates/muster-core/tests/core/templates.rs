@@ -4,7 +4,7 @@ use muster_core::names::NameAttribute;
 use muster_core::request::KeyAlgorithm;
 use muster_core::risk::Risk;
 use muster_core::template::{
-    AltNameFrom, CommonNameFrom, Grantee, KeyUsage, SubjectSource, TemplateError, eku,
+    AltNameFrom, CommonNameFrom, Grantee, IssuanceRules, KeyUsage, SubjectSource, TemplateError, eku,
 };
 use muster_core::{Template, defaults};
 
@@ -86,7 +86,7 @@ fn values_outside_their_range_are_refused() {
         ("User", "validity.days", on(|t| t.validity.days = 3_651)),
         ("User", "validity.renew_before_days", on(|t| t.validity.renew_before_days = 0)),
         ("User", "validity.renew_before_days", on(|t| t.validity.renew_before_days = 365)),
-        ("User", "issuance.signatures", on(|t| t.issuance.signatures = 1)),
+        ("User", "issuance.signatures", on(|t| t.issuance.signatures = 5)),
         ("User", "key.algorithms", on(|t| t.key.algorithms.clear())),
         ("User", "key.minimum_rsa_bits", on(|t| t.key.minimum_rsa_bits = 1024)),
         ("User", "key.minimum_rsa_bits", on(|t| t.key.minimum_rsa_bits = 2049)),
@@ -196,6 +196,27 @@ fn dangerous_combinations_are_refused_by_name() {
     let agent = risk("User", &|t| t.eku.push(oid(eku::ENROLLMENT_AGENT)));
     assert_eq!(agent, Risk::EnrollmentAgent(user()));
     assert!(agent.to_string().contains("ESC3"));
+    // With an officer's approval each time there may be one, unless it is open to everybody or its holder names itself.
+    let guarded = |change: &dyn Fn(&mut Template)| {
+        let agent = |t: &mut Template| {
+            t.eku = vec![oid(eku::ENROLLMENT_AGENT)];
+            t.issuance = IssuanceRules { approval: true, ..IssuanceRules::default() };
+            change(t);
+        };
+        let mut template = template("User");
+        agent(&mut template);
+        template.check()
+    };
+    assert_eq!(guarded(&|_| ()), Ok(()));
+    let changes: [&dyn Fn(&mut Template); 4] = [
+        &|t| t.issuance.approval = false,
+        &|t| t.issuance.renewal_without_approval = true,
+        &|t| t.subject.source = SubjectSource::Request,
+        &|t| t.permissions.enroll = vec![Grantee::Authenticated],
+    ];
+    for change in changes {
+        assert_eq!(guarded(change), Err(TemplateError::Risky(Risk::EnrollmentAgent(user()))));
+    }
     for purpose in [
         eku::OCSP_SIGNING,
         eku::CA_EXCHANGE,
@@ -256,4 +277,19 @@ fn lifetime_is_compared_with_the_ca_when_published() {
         )
     );
     assert!(template.check_lifetime(NOW, NOW.plus(-DAY)).unwrap_err().to_string().contains("at most 0,"));
+}
+
+/// Rows that an earlier version wrote are read by this one.
+#[test]
+fn signature_purposes_are_none_one_or_more() {
+    let read = |rules: &str| {
+        let rules: IssuanceRules = serde_json::from_str(rules).unwrap();
+        rules.signature_eku
+    };
+    let agent = oid(eku::ENROLLMENT_AGENT);
+    assert_eq!(read(r#"{"signatures": 0, "signature_eku": null}"#), []);
+    assert_eq!(read("{}"), []);
+    assert_eq!(read(r#"{"signature_eku": "1.3.6.1.4.1.311.20.2.1"}"#), std::slice::from_ref(&agent));
+    assert_eq!(read(r#"{"signature_eku": ["1.3.6.1.4.1.311.20.2.1"]}"#), [agent]);
+    assert!(serde_json::from_str::<IssuanceRules>(r#"{"signature_eku": 3}"#).is_err());
 }

@@ -36,6 +36,7 @@ fn ask(
         renewal_only: false,
         key_based: false,
         renewed: None,
+        agency: None,
         key_blocked: false,
         approval: Approval::NotGiven,
         ca_not_after: NOW.plus(3_650 * 86_400),

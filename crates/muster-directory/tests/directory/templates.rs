@@ -29,7 +29,7 @@ fn every_flag_that_is_not_followed_is_reported_by_name() {
         ("Workstation", &[], &[], &[]),
         ("KerberosAuthentication", &[], &["pKIExtendedKeyUsage"], &[]),
         ("UserPending", &[], &[], &["CT_FLAG_INCLUDE_SYMMETRIC_ALGORITHMS", "CT_FLAG_PUBLISH_TO_DS"]),
-        ("SmartcardAgent", &["msPKI-RA-Signature"], &[], &[]),
+        ("SmartcardAgent", &[], &[], &[]),
         ("CorpServer", &[], &[], &["CT_FLAG_INCLUDE_BASIC_CONSTRAINTS_FOR_EE_CERTS"]),
         ("OfflineServer", &[], &[], &[]),
         ("Ephemeral", &[], &[], &[]),

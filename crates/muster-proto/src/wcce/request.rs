@@ -47,7 +47,7 @@ pub struct ParsedRequest {
     pub control_extensions: Vec<RequestedExtension>,
     /// All that names a template.
     pub template: TemplateIdentifiers,
-    /// Name-value pairs of the PKCS#10 and of CMC regInfo.
+    /// Name-value pairs of the PKCS#10 and of CMC regInfo, and names of requesters from unsigned attributes.
     pub pairs: Vec<NameValuePair>,
     /// What the client tells of itself; for logs.
     pub client: ClientDescription,
@@ -237,6 +237,7 @@ fn finish(
             .any(|a| a.oid == oids::ARCHIVED_KEY_ATTR);
     request.control_extensions.clone_from(&controls.extensions);
     request.pairs.extend(controls.pairs.iter().cloned());
+    request.pairs.extend(unsigned_requester_names(message)?);
     request.template.names = template_names(&request.extensions, &request.pairs)?;
     Ok(request)
 }
@@ -334,6 +335,21 @@ fn signed_pairs(signer: &SignerInfo<'_>) -> Result<Vec<NameValuePair>, RequestEr
         }
     }
     Ok(pairs)
+}
+
+/// Names of requesters in unsigned attributes, which anybody can add: they are kept so that they can be refused.
+fn unsigned_requester_names(message: &SignedData<'_>) -> Result<Vec<NameValuePair>, RequestError> {
+    let mut names = Vec::new();
+    let unsigned = message.signers.iter().flat_map(|signer| &signer.unsigned);
+    for attribute in unsigned.filter(|attribute| attribute.oid == oids::ENROLLMENT_NAME_VALUE_PAIR) {
+        for value in &attribute.values {
+            let pair = name_value_pair(value)?;
+            if pair.name.eq_ignore_ascii_case("requestername") {
+                names.push(pair);
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn requester_name(pairs: &[NameValuePair]) -> Result<Option<String>, RequestError> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{convert, lines, recent, templates, tokens};
+use super::{agents, convert, lines, recent, templates, tokens};
 use crate::error::StoreError;
 use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
 
@@ -48,7 +48,7 @@ pub(super) fn insert(
     let kept = disposition != Disposition::Denied || record.raw.len() <= LONGEST_DENIED;
     let raw: &[u8] = if kept { &record.raw } else { &[] };
     tx.hot.run(Hot::RequestBody, params![id, record.actor.to_string(), raw])?;
-    Ok(())
+    agents::note(tx, record)
 }
 
 pub(super) fn event(record: &RequestRecord, action: Action, outcome: AuditOutcome) -> Event {

@@ -10,6 +10,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_approvals.sql"),
     include_str!("../../migrations/sqlite/0003_tokens.sql"),
     include_str!("../../migrations/sqlite/0004_lines.sql"),
+    include_str!("../../migrations/sqlite/0005_agents.sql"),
 ];
 
 /// `PRAGMA application_id`: "Mstr".

@@ -322,8 +322,8 @@ fn on_behalf_of(requester: &str, template: &str, agent: &Identity) -> Vec<u8> {
 async fn requests_on_behalf_of_others() {
     let case = Case::new().await;
     let alice = case.server.enroll("alice", "User").await;
-    golden("ON_BEHALF_OF", &case.submit("alice", &on_behalf_of("CORP\\bob", "User", &alice)).await);
-    // For oneself as well: it is the form that is not served.
+    golden("AGENT_PURPOSE", &case.submit("alice", &on_behalf_of("CORP\\bob", "User", &alice)).await);
+    // For oneself as well.
     let answer = case.submit("alice", &on_behalf_of("alice", "User", &alice)).await;
-    assert_eq!(log::event(&answer.reference())["outcome"], "ON_BEHALF_OF");
+    assert_eq!(log::event(&answer.reference())["outcome"], "AGENT_PURPOSE");
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! issue URL KEY.pem TEMPLATE-OID MAJOR MINOR                        PKCS#10 called PKCS#7, as wstep-rs calls all
+//! behalf URL KEY.pem AGENT-KEY.pem AGENT-CERTIFICATE.pem REQUESTER TEMPLATE-OID MAJOR MINOR     CMS by an enrollment agent
 //! renew URL KEY.pem OLD-KEY.pem OLD-CERTIFICATE.pem TEMPLATE-OID MAJOR MINOR        CMS around the PKCS#10
 //! query URL REQUEST-ID
 //! key-exchange URL
@@ -20,7 +21,7 @@ use std::{env, fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use wcce_rs::attributes::RenewalCertificate;
+use wcce_rs::attributes::{EnrollmentNameValuePair, RenewalCertificate};
 use wcce_rs::cms::CmsCertificateRequest;
 use wcce_rs::extensions::CertificateTemplate;
 use wcce_rs::pkcs10::{CertificateRequest, CertificateRequestBuilder, KeyUsage};
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         ["issue", url, key, template @ ..] => issue(url, key, template),
         ["renew", url, key, old_key, old_certificate, template @ ..] => {
             renew(url, key, old_key, old_certificate, template)
+        }
+        ["behalf", url, key, agent_key, agent, requester, template @ ..] => {
+            behalf(url, key, agent_key, agent, requester, template)
         }
         ["query", _url, id] => {
             envelope(&WstepRequest::new_query_token_status(id, MESSAGE_ID, WstepRequest::REPLY_TO_ANONYMOUS))
@@ -78,6 +82,23 @@ fn renew(url: &str, key: &str, old_key: &str, old_certificate: &str, template: &
     let request = pkcs10(template)?.add_attribute(&renewal).build(&key)?;
     let signer = SigningCertificate::from_pem(&pem)?;
     submit(url, &CmsCertificateRequest::builder().build(&request, &old_key, &signer)?)
+}
+
+fn behalf(
+    url: &str,
+    key: &str,
+    agent_key: &str,
+    agent: &str,
+    requester: &str,
+    template: &[&str],
+) -> Answer<String> {
+    let key = SigningKey::from_pem(&fs::read_to_string(key)?)?;
+    let agent_key = SigningKey::from_pem(&fs::read_to_string(agent_key)?)?;
+    let signer = SigningCertificate::from_pem(&fs::read_to_string(agent)?)?;
+    let request = pkcs10(template)?.build(&key)?;
+    let name = EnrollmentNameValuePair::RequesterName { domain_account: requester };
+    let builder = CmsCertificateRequest::builder().add_signed_name_value_pair(name);
+    submit(url, &builder.build(&request, &agent_key, &signer)?)
 }
 
 /// A request for a template, given as OID, major and minor version.
