@@ -140,8 +140,7 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
         if let RequestForm::OnBehalfOf { requester, agents, cosigners } = &submission.form {
-            let (requester, agents, cosigners) = (requester.clone(), agents.clone(), cosigners.clone());
-            let on_behalf = OnBehalf { requester: &requester, agents: &agents, cosigners: &cosigners };
+            let on_behalf = OnBehalf { requester, agents, cosigners };
             return Box::pin(self.attempt_on_behalf(caller, endpoint, submission, on_behalf, record)).await;
         }
         let now = self.clock.now();

@@ -58,7 +58,7 @@ impl Enrollment {
         &self,
         caller: &Caller,
         endpoint: &Endpoint,
-        submission: Submission,
+        submission: &Submission,
         on_behalf: OnBehalf<'_>,
         record: &mut Record,
     ) -> Result<Reply, ServiceError> {
@@ -106,9 +106,9 @@ impl Enrollment {
             return Ok(reply);
         }
         let circumstances = self
-            .circumstances_on_behalf(caller.method(), &agency, &submission, Approval::NotGiven, seen)
+            .circumstances_on_behalf(caller.method(), &agency, submission, Approval::NotGiven, seen)
             .await?;
-        match policy::decide(subject, template, &submission, &circumstances) {
+        match policy::decide(subject, template, submission, &circumstances) {
             Decision::Issue(approved) => {
                 let opening = Opening::New(Box::new(row(subject, template_name)));
                 match self.issue(*approved, id, opening, record.actor(), record.seen).await {
