@@ -53,11 +53,16 @@ fn connection_is_used_again_for_the_same_identity_alone() {
         let (alice, bob) = (identity("alice"), identity("bob"));
         let adcs = Adcs::new(bed.settings(Method::Object));
         run(async {
+            let (mut calls_so_far, mut activated) = (0, 0);
             for (who, activations) in [(&alice, 1), (&alice, 1), (&bob, 2), (&alice, 2), (&bob, 2)] {
                 let id = issued(adcs.submit(who, &bed.submission("User")).await, &bed);
                 let calls = bed.calls(&format!("\"issued_id\": {id}"), 1).concat();
                 assert!(calls.contains(&format!("\"who\": \"{}\"", who.name())), "{calls}");
                 assert_eq!(bed.calls("RemoteCreateInstance", activations).len(), activations);
+                // Cold: version, activation, request. Warm: the request, which is one call and its answer.
+                calls_so_far += if activations > activated { 3 } else { 1 };
+                activated = activations;
+                assert_eq!(bed.calls("\"call\"", calls_so_far).len(), calls_so_far);
             }
         });
     });

@@ -79,9 +79,15 @@ impl DceInitiator {
             (State::New, None) => None,
             (State::Waiting, Some(token)) => Some(self.unframed(token)?),
             (State::Closing, Some(token)) => {
-                // Some servers say nothing more; none may say no.
+                // Some servers say nothing more; none may say no, or want more.
                 if !token.is_empty() {
-                    self.unframed(token)?;
+                    let said = Self::read(token)?;
+                    if !said.is_done() {
+                        return Err(InitiateError::OtherMechanism);
+                    }
+                    if !said.mic.is_empty() {
+                        self.context.verify_mic(&spnego::dce_mechanisms(), &said.mic)?;
+                    }
                 }
                 self.state = State::Done;
                 return Ok(Step::Done(None));
@@ -98,8 +104,8 @@ impl DceInitiator {
         if !progress.complete {
             self.state = State::Waiting;
             return Ok(Step::Continue(match (negotiate, answer.is_none()) {
-                (true, true) => spnego::offer(&progress.token),
-                (true, false) => spnego::next_leg(&progress.token),
+                (true, true) => spnego::dce_offer(&progress.token),
+                (true, false) => spnego::next_leg(&progress.token, &[]),
                 (false, _) => progress.token,
             }));
         }
@@ -107,8 +113,9 @@ impl DceInitiator {
             return Err(InitiateError::NotProven("it does not agree to prove itself and to seal".to_owned()));
         }
         if negotiate {
+            let mic = self.context.mic(&spnego::dce_mechanisms())?;
             self.state = State::Closing;
-            return Ok(Step::Continue(spnego::next_leg(&progress.token)));
+            return Ok(Step::Continue(spnego::next_leg(&progress.token, &mic)));
         }
         self.state = State::Done;
         Ok(Step::Done(Some(progress.token)))
@@ -118,11 +125,13 @@ impl DceInitiator {
         if self.framing == Framing::Kerberos {
             return Ok(token.to_vec());
         }
-        let said = Negotiation::read(token).map_err(|error| InitiateError::Malformed(error.to_string()))?;
-        if said.is_rejected() {
-            return Err(InitiateError::Rejected);
-        }
+        let said = Self::read(token)?;
         if said.goes_on() { Ok(said.token) } else { Err(InitiateError::OtherMechanism) }
+    }
+
+    fn read(token: &[u8]) -> Result<Negotiation, InitiateError> {
+        let said = Negotiation::read(token).map_err(|error| InitiateError::Malformed(error.to_string()))?;
+        if said.is_rejected() { Err(InitiateError::Rejected) } else { Ok(said) }
     }
 
     /// The octets of the token that [`Self::seal`] makes for so many octets.
@@ -186,6 +195,9 @@ pub struct DceAcceptor {
     credential: Credential,
     framing: Framing,
     microsoft: bool,
+    /// What the client offered, and its signature over it.
+    offered: Vec<u8>,
+    mic: Vec<u8>,
     context: Context,
     state: State,
     client: Option<Principal>,
@@ -203,7 +215,8 @@ impl Credential {
     pub fn dce_acceptor(&self, framing: Framing) -> DceAcceptor {
         let context = Context::new(self.parts().0);
         let (credential, state) = (self.clone(), State::New);
-        DceAcceptor { credential, framing, microsoft: false, context, state, client: None }
+        let (offered, mic) = (Vec::new(), Vec::new());
+        DceAcceptor { credential, framing, microsoft: false, offered, mic, context, state, client: None }
     }
 }
 
@@ -232,6 +245,7 @@ impl DceAcceptor {
             State::New if negotiate => {
                 let (ap_req, microsoft) = spnego::read_dce_offer(token).map_err(malformed)?;
                 self.microsoft = microsoft;
+                self.offered = spnego::offered_mechanisms(token).map_err(malformed)?;
                 ap_req
             }
             State::New => {
@@ -244,6 +258,7 @@ impl DceAcceptor {
                 if !said.goes_on() {
                     return Err(InitiateError::Rejected);
                 }
+                self.mic = said.mic;
                 said.token
             }
             State::Waiting => token.to_vec(),
@@ -253,7 +268,8 @@ impl DceAcceptor {
         let Leg { client, reply, flags, complete, .. } = self.context.accept_leg(credential, &token, None)?;
         if !complete {
             self.state = State::Waiting;
-            let reply = if negotiate { spnego::answer_leg(false, self.microsoft, &reply) } else { reply };
+            let reply =
+                if negotiate { spnego::answer_leg(false, self.microsoft, &reply, &[]) } else { reply };
             return Ok(Step::Continue(reply));
         }
         // Complete at once: the client did not ask for proof in three legs.
@@ -264,8 +280,13 @@ impl DceAcceptor {
         let client = Principal::parse(&name);
         self.client =
             Some(client.ok_or_else(|| InitiateError::Malformed("a name without realm".to_owned()))?);
+        let mut mic = Vec::new();
+        if !self.mic.is_empty() {
+            self.context.verify_mic(&self.offered, &self.mic)?;
+            mic = self.context.mic(&self.offered)?;
+        }
         self.state = State::Done;
-        Ok(Step::Done(negotiate.then(|| spnego::answer_leg(true, self.microsoft, &[]))))
+        Ok(Step::Done(negotiate.then(|| spnego::answer_leg(true, self.microsoft, &[], &mic))))
     }
 
     /// As [`DceInitiator::token_length`].

@@ -214,6 +214,20 @@ functions! {
         confidential: *mut c_int,
         protection: *mut u32,
     );
+    gss_get_mic(
+        minor: *mut u32,
+        context: Handle,
+        protection: u32,
+        message: *const BufferDesc,
+        mic: *mut BufferDesc,
+    );
+    gss_verify_mic(
+        minor: *mut u32,
+        context: Handle,
+        message: *const BufferDesc,
+        mic: *const BufferDesc,
+        protection: *mut u32,
+    );
     gss_wrap_iov(
         minor: *mut u32,
         context: Handle,

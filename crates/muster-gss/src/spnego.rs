@@ -187,6 +187,8 @@ pub(crate) struct Negotiation {
     ours: bool,
     /// The token inside; empty if there is none.
     pub(crate) token: Vec<u8>,
+    /// `mechListMIC`; empty if there is none.
+    pub(crate) mic: Vec<u8>,
 }
 
 impl Negotiation {
@@ -207,11 +209,15 @@ impl Negotiation {
             Some(response) => nested(response, Tag::OctetString)?,
             None => &[],
         };
-        // With one exchange there is nothing that a `mechListMIC` would protect: both names are the same mechanism.
-        optional(&mut fields, context(3))?;
+        // With one exchange there is nothing that it would protect: both names are the same mechanism. Of several legs it is
+        // verified.
+        let mic = match optional(&mut fields, context(3))? {
+            Some(mic) => nested(mic, Tag::OctetString)?,
+            None => &[],
+        };
         fields.finish()?;
         let ours = mechanism.is_none_or(|mechanism| mechanism == KRB5 || mechanism == MS_KRB5);
-        Ok(Self { state, ours, token: response.to_vec() })
+        Ok(Self { state, ours, token: response.to_vec(), mic: mic.to_vec() })
     }
 
     /// Whether the other side goes on with Kerberos, or is done with it.
@@ -219,24 +225,55 @@ impl Negotiation {
         self.ours && matches!(self.state, None | Some(ACCEPT_COMPLETED | ACCEPT_INCOMPLETE))
     }
 
+    /// Whether the other side has nothing more to say.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ours && self.state == Some(ACCEPT_COMPLETED)
+    }
+
     pub(crate) fn is_rejected(&self) -> bool {
         self.state == Some(REJECT)
     }
 }
 
-/// A NegTokenResp with the client's next token in it.
-pub(crate) fn next_leg(token: &[u8]) -> Vec<u8> {
-    element(0xa1, &element(0x30, &element(0xa2, &element(0x04, token))))
+/// The mechanisms that a client of DCE/RPC offers: one name of Kerberos, that of Windows.
+pub(crate) fn dce_mechanisms() -> Vec<u8> {
+    element(0x30, &element(0x06, MS_KRB5))
+}
+
+/// A client's first token for DCE/RPC, with a bare AP-REQ in it.
+pub(crate) fn dce_offer(kerberos: &[u8]) -> Vec<u8> {
+    let fields = [element(0xa0, &dce_mechanisms()), element(0xa2, &element(0x04, kerberos))].concat();
+    frame(SPNEGO, &element(0xa0, &element(0x30, &fields)))
+}
+
+/// The mechanisms in a client's first token, as they are signed.
+pub(crate) fn offered_mechanisms(token: &[u8]) -> Result<Vec<u8>, Refused> {
+    let (_, rest) = unframe(token)?;
+    let read = || -> Result<_, der::Error> {
+        let mut fields = SliceReader::new(nested(nested(rest, context(0))?, Tag::Sequence)?)?;
+        take(&mut fields, context(0)).map(<[u8]>::to_vec)
+    };
+    read().map_err(|error| Syntax(error).refusal())
+}
+
+/// A NegTokenResp with the client's next token in it, and its `mechListMIC`: servers with AES want one of an exchange with
+/// several legs (MS-SPNG 3.1.5.1).
+pub(crate) fn next_leg(token: &[u8], mic: &[u8]) -> Vec<u8> {
+    let fields = [element(0xa2, &element(0x04, token)), element(0xa3, &element(0x04, mic))].concat();
+    element(0xa1, &element(0x30, &fields))
 }
 
 /// The server's answer to the first or the last leg of an exchange with several.
-pub(crate) fn answer_leg(complete: bool, microsoft: bool, token: &[u8]) -> Vec<u8> {
+pub(crate) fn answer_leg(complete: bool, microsoft: bool, token: &[u8], mic: &[u8]) -> Vec<u8> {
     let state = if complete { ACCEPT_COMPLETED } else { ACCEPT_INCOMPLETE };
     let mut fields = element(0xa0, &[0x0a, 0x01, state]);
     if !complete {
         let mechanism = if microsoft { MS_KRB5 } else { KRB5 };
         fields.extend(element(0xa1, &element(0x06, mechanism)));
         fields.extend(element(0xa2, &element(0x04, token)));
+    }
+    if !mic.is_empty() {
+        fields.extend(element(0xa3, &element(0x04, mic)));
     }
     element(0xa1, &element(0x30, &fields))
 }
@@ -273,7 +310,7 @@ pub(crate) fn ticket_of(ap_req: &[u8]) -> Result<Ticket, Refused> {
 
 /// Reads a server's answer.
 pub(crate) fn read_answer(token: &[u8]) -> Result<Answer, der::Error> {
-    let Negotiation { state, ours, token } = Negotiation::read(token)?;
+    let Negotiation { state, ours, token, .. } = Negotiation::read(token)?;
     Ok(match state {
         Some(REJECT) => Answer::Rejected,
         Some(ACCEPT_COMPLETED) | None if ours => Answer::Accepted(token),

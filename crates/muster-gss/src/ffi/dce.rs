@@ -78,6 +78,24 @@ impl Context {
         Ok(Leg { client, reply: reply.slice().to_vec(), flags, complete, delegated })
     }
 
+    /// `gss_get_mic`.
+    pub(crate) fn mic(&mut self, message: &[u8]) -> Result<Vec<u8>, Status> {
+        let (mut minor, message, mut mic) = (0, input(message), Output::new(self.api));
+        // SAFETY: the context is live and all pointers are to live values of the right types.
+        let major = unsafe { (self.api.gss_get_mic)(&mut minor, self.handle, 0, &message, &mut mic.buffer) };
+        checked(self.api, major, minor)?;
+        Ok(mic.slice().to_vec())
+    }
+
+    /// `gss_verify_mic`.
+    pub(crate) fn verify_mic(&mut self, message: &[u8], mic: &[u8]) -> Result<(), Status> {
+        let (mut minor, mut protection, message, mic) = (0, 0, input(message), input(mic));
+        // SAFETY: the context is live and all pointers are to live values of the right types.
+        let major =
+            unsafe { (self.api.gss_verify_mic)(&mut minor, self.handle, &message, &mic, &mut protection) };
+        if major == 0 { Ok(()) } else { Err(status(self.api, major, minor)) }
+    }
+
     /// `gss_wrap_iov_length`: the octets of the token that [`Self::seal`] makes for so many octets.
     pub(crate) fn seal_length(&mut self, length: usize) -> Result<usize, Status> {
         let (mut minor, mut confidential) = (0, 0);
