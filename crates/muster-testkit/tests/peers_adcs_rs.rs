@@ -166,3 +166,56 @@ fn reads_pending_denied_and_other_faults() {
     assert_eq!(exchange.status, 200, "{}", exchange.body);
     assert!(exchange.body.contains("KeyExchangeToken"), "{}", exchange.body);
 }
+
+/// An enrollment agent's request as wcce-rs writes it: CMS with the requester's name in the signed attributes.
+#[test]
+fn enrolls_on_behalf_of_somebody() {
+    let Some(client) = client() else { return };
+    let Bed { site, openssl, .. } = &client.bed;
+    let template = |name: &str, purpose: &str, issuance: &str| {
+        site.template(&format!(
+            r#"
+name = "{name}"
+display_name = "{name}"
+kind = "user"
+eku = ["{purpose}"]
+[subject]
+source = "identity"
+[key]
+algorithms = ["rsa", "p256"]
+usage = ["digital_signature"]
+[validity]
+days = 365
+renew_before_days = 42
+[issuance]
+{issuance}
+[permissions]
+enroll = ["group:users"]
+"#
+        ));
+    };
+    template("Agent", "1.3.6.1.4.1.311.20.2.1", "approval = true");
+    template("Smartcard", "1.3.6.1.5.5.7.3.2", "signatures = 1");
+    let agent_key = openssl.key(Key::Rsa2048, "agent");
+    let (der, _) = client.bed.enroll("bob", "Agent", &agent_key, &[]);
+    let agent = openssl.pem("agent", &der);
+    let [oid, major, minor] = &client.template("alice", "Smartcard");
+    let template = [oid.as_str(), major, minor];
+    let (ces, key) = (site.ces(), openssl.key(Key::P256, "card"));
+    let behalf = |name: &str| -> Vec<String> {
+        let words = ["behalf", &ces, &key, &agent_key, &agent, name];
+        words.iter().chain(&template).map(|word| (*word).to_owned()).collect()
+    };
+    let words = behalf("alice");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let refused = client.refusal(Some("bob"), &words, &[]);
+    assert!(refused.contains("This enrollment agent may not enroll for this account"), "{refused}");
+    site.muster("agent", &["allow", "--agent", "bob", "--template", "Smartcard", "--for-account", "alice"]);
+    let pem = client.certificate(&client.exchange(Some("bob"), &words, &[]), "card");
+    let subject = openssl.run(&["x509", "-in", &pem, "-noout", "-subject"]);
+    assert_eq!(String::from_utf8(subject).unwrap(), "subject=CN = Alice Example\n");
+    let words = behalf("nobody-here");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let refused = client.refusal(Some("bob"), &words, &[]);
+    assert!(refused.contains("There is no account of the name in the request"), "{refused}");
+}

@@ -6,6 +6,8 @@ mod hostile;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod on_behalf;
+#[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod random;
