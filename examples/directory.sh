@@ -2,8 +2,8 @@
 # The directory is Samba's, made by tests/beds/ad/up.sh in namespaces of its own; the client is python's zeep with requests-gssapi.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-muster=$root/target/release/muster
-python=$root/target/peers/kerberos/bin/python
+muster=${MUSTER_EXE:-$root/target/release/muster}
+python=${MUSTER_PEER_KERBEROS_PYTHON:-$root/target/peers/kerberos/bin/python}
 bed=$root/tests/beds/ad
 
 # Everything after this runs inside of the directory's namespaces.

@@ -72,6 +72,7 @@ impl Tickets {
             host: self.host.clone(),
             binding: Some(self.binding.clone()),
             mutual: true,
+            sealing: false,
             framing: Framing::Negotiate,
         };
         match self.credential.initiator(settings)?.step(None)? {

@@ -4,6 +4,7 @@ initiate SERVICE [HASH]     python-gssapi with SPNEGO, to a Kerberos principal; 
 initiate-krb5 SERVICE [HASH]  the same without SPNEGO
 pyspnego HOST [HASH]        pyspnego's own SPNEGO around Kerberos, to HTTP on HOST
 no-checksum HOST            an AP-REQ without authenticator checksum, made by libkrb5
+flags SERVICE KEYTAB        python-gssapi accepts, then says with which flags (GSS_C_…_FLAG) as a decimal number
 accept SERVICE KEYTAB       python-gssapi accepts, then answers each sealed message with the same in capitals
 """
 
@@ -87,8 +88,16 @@ def accept(service, keytab):
         say(context.wrap(message.message.upper(), encrypt=True).message)
 
 
+def flags(service, keytab):
+    name = gssapi.Name(service, gssapi.NameType.kerberos_principal)
+    credentials = gssapi.Credentials(name=name, usage="accept", store={"keytab": keytab, "rcache": "none:"})
+    context = gssapi.SecurityContext(creds=credentials, usage="accept")
+    say(context.step(hear()))
+    say(str(int(context.actual_flags)).encode())
+
+
 mode, *arguments = sys.argv[1:]
 if mode == "initiate-krb5":
     initiate(*arguments, *([None] * (2 - len(arguments))), gssapi.MechType.kerberos)
 else:
-    {"initiate": initiate, "pyspnego": pyspnego, "no-checksum": no_checksum, "accept": accept}[mode](*arguments)
+    {"initiate": initiate, "pyspnego": pyspnego, "no-checksum": no_checksum, "accept": accept, "flags": flags}[mode](*arguments)

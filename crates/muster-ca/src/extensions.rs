@@ -10,7 +10,7 @@ use muster_core::Oid;
 use muster_core::identity::Sid;
 use muster_core::template::KeyUsage;
 
-use crate::encode::{BIT_STRING, BOOLEAN, Der, OCTET_STRING, OID, context, context_constructed};
+use crate::encode::{BIT_STRING, BMP_STRING, BOOLEAN, Der, OCTET_STRING, OID, context, context_constructed};
 use crate::names;
 
 /// 1.3.6.1.4.1.311.21.7, certificate template (MS-WCCE 2.2.2.7.7.2).
@@ -159,18 +159,39 @@ pub struct OfferedExtension {
     pub value: Vec<u8>,
 }
 
-/// The extensions of a template for a policy answer: template, extended key usage, key usage, application policies.
+/// How a request is to name its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferedTemplate<'a> {
+    /// By identifier and revision.
+    Version(&'a (Oid, u32, u32)),
+    /// By name: one of schema 1, whose clients know nothing else (MS-CRTD 2.16).
+    Name(&'a str),
+}
+
+/// The extensions of a template for a policy answer: template, extended key usage, key usage, application policies. One
+/// of schema 1 has no application policies.
 #[must_use]
-pub fn offered(template: &(Oid, u32, u32), purposes: &[Oid], usage: &[KeyUsage]) -> Vec<OfferedExtension> {
+pub fn offered(template: OfferedTemplate<'_>, purposes: &[Oid], usage: &[KeyUsage]) -> Vec<OfferedExtension> {
     let extension = |oid, critical, write: &dyn Fn(&mut Der)| {
         let mut der = Der::default();
         write(&mut der);
         OfferedExtension { oid, critical, value: der.finish() }
     };
-    vec![
-        extension("1.3.6.1.4.1.311.21.7", false, &|der| write_template(der, template)),
+    let mut list = vec![
+        match template {
+            OfferedTemplate::Version(version) => {
+                extension("1.3.6.1.4.1.311.21.7", false, &|der| write_template(der, version))
+            }
+            OfferedTemplate::Name(name) => {
+                let octets: Vec<u8> = name.encode_utf16().flat_map(u16::to_be_bytes).collect();
+                extension("1.3.6.1.4.1.311.20.2", false, &|der| der.primitive(BMP_STRING, &octets))
+            }
+        },
         extension("2.5.29.37", false, &|der| write_purposes(der, purposes)),
         extension("2.5.29.15", true, &|der| write_usage(der, usage_bits(usage))),
-        extension("1.3.6.1.4.1.311.21.10", false, &|der| write_policies(der, purposes)),
-    ]
+    ];
+    if matches!(template, OfferedTemplate::Version(_)) {
+        list.push(extension("1.3.6.1.4.1.311.21.10", false, &|der| write_policies(der, purposes)));
+    }
+    list
 }

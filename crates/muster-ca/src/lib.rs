@@ -30,7 +30,7 @@ pub mod serial;
 pub mod server_certificate;
 
 pub use authority::{Addresses, Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE, UnusableUrl};
-pub use extensions::{OfferedExtension, offered as offered_extensions};
+pub use extensions::{OfferedExtension, OfferedTemplate, offered as offered_extensions};
 pub use key::{KeyError, SigningAlgorithm, SigningKey, UnknownAlgorithm};
 pub use key_file::{FileError, KeyFileError, Passphrase};
 pub use lint::Finding;

@@ -108,6 +108,7 @@ impl Kerberos {
             host: host.to_owned(),
             binding: binding.map_err(NotSent::Binding)?,
             mutual: true,
+            sealing: false,
             framing: Framing::Negotiate,
         };
         let credential = self.credential.clone();

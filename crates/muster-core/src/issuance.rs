@@ -91,7 +91,7 @@
 use std::future::Future;
 
 use crate::audit::Actor;
-use crate::identity::{AccountName, Method};
+use crate::identity::{AccountName, Method, Sid};
 use crate::policy::{Approved, CertificateContents};
 use crate::request::{RequestId, Serial};
 use crate::time::UnixTime;
@@ -168,6 +168,8 @@ pub struct RequestRecord {
     pub actor: Actor,
     /// The account that it is for.
     pub requester: AccountName,
+    /// Its security identifier, if a directory vouched for one.
+    pub requester_sid: Option<Sid>,
     /// How the caller authenticated.
     pub method: Method,
     /// [`crate::request::RequestForm::as_str`].

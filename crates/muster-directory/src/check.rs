@@ -53,13 +53,18 @@ impl Checked {
 impl Directory {
     /// Checks keys, every domain controller, and what can be read and written there. Makes connections of its own.
     pub async fn check(&self) -> Vec<Checked> {
+        self.check_and_reach().await.0
+    }
+
+    /// The same; and whether a domain controller could be asked.
+    pub async fn check_and_reach(&self) -> (Vec<Checked>, bool) {
         let settings = &self.settings().ldap;
         let mut results = keys(settings);
         let servers = match servers(settings).await {
             Ok(servers) => servers,
             Err(error) => {
                 results.push(explained(&error, settings));
-                return results;
+                return (results, false);
             }
         };
         let mut usable = false;
@@ -75,7 +80,7 @@ impl Directory {
         if usable && let Err(error) = self.contents(&mut results).await {
             results.push(explained(&error, settings));
         }
-        results
+        (results, usable)
     }
 
     fn server(&self, server: &Server, root: &Root, results: &mut Vec<Checked>) {

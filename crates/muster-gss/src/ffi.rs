@@ -25,6 +25,9 @@ use crate::status::Status;
 /// 1.2.840.113554.1.2.2, the krb5 mechanism (RFC 4121).
 pub(crate) const KRB5: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02];
 
+/// 1.2.752.43.13.29, of both MIT's library and Heimdal's.
+const NO_FORCED_FLAGS: &[u8] = &[0x2a, 0x85, 0x70, 0x2b, 0x0d, 0x1d];
+
 const ACCEPT: c_int = 2;
 const INITIATE: c_int = 1;
 const BOTH: c_int = 0;
@@ -335,6 +338,15 @@ impl Cred {
         };
         checked(api, major, minor)?;
         Ok(Self { api, handle })
+    }
+
+    /// `GSS_KRB5_CRED_NO_CI_FLAGS_X`: without it the library asks for signing and sealing, whatever its caller wants.
+    pub(crate) fn as_asked_for(mut self) -> Result<Self, Status> {
+        let (option, value, mut minor) = (oid(NO_FORCED_FLAGS), empty(), 0);
+        // SAFETY: all pointers are to live values of the right types; the handle stays ours.
+        let major = unsafe { (self.api.gss_set_cred_option)(&mut minor, &mut self.handle, &option, &value) };
+        checked(self.api, major, minor)?;
+        Ok(self)
     }
 }
 

@@ -72,7 +72,7 @@ impl Credential {
                 Cred::with_password(api, &name, password)
             }
         };
-        Ok(Self { api, cred: Arc::new(cred?) })
+        Ok(Self { api, cred: Arc::new(cred?.as_asked_for()?) })
     }
 
     /// For a service that also acts for its callers.
@@ -142,6 +142,9 @@ pub struct InitiatorSettings {
     pub binding: Option<ChannelBinding>,
     /// The acceptor must prove who it is. Sealing needs it.
     pub mutual: bool,
+    /// Messages will be sealed or signed after it. Not to be asked for inside of TLS: Active Directory refuses it there
+    /// (MS-ADTS 5.1.2.1).
+    pub sealing: bool,
     /// How the tokens are wrapped.
     pub framing: Framing,
 }
@@ -278,7 +281,8 @@ impl Initiator {
             (State::Waiting, Some(token)) => Some(self.unwrapped(token)?),
             _ => return Err(InitiateError::OutOfOrder),
         };
-        let mut flags = REPLAY | SEQUENCE | CONFIDENTIALITY | INTEGRITY;
+        let mut flags =
+            if self.settings.sealing { REPLAY | SEQUENCE | CONFIDENTIALITY | INTEGRITY } else { 0 };
         if self.settings.mutual {
             flags |= MUTUAL;
         }

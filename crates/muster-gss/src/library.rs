@@ -167,6 +167,12 @@ functions! {
         actual_mechanisms: *mut *mut OidSetDesc,
         time_rec: *mut u32,
     );
+    gss_set_cred_option(
+        minor: *mut u32,
+        credential: *mut Handle,
+        option: *const OidDesc,
+        value: *const BufferDesc,
+    );
     gss_release_cred(minor: *mut u32, credential: *mut Handle);
     gss_accept_sec_context(
         minor: *mut u32,

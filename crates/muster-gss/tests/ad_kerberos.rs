@@ -26,6 +26,7 @@ fn accepted(ad: &Ad, tickets: &Tickets) -> Accepted {
             host: "ces.corp.test".to_owned(),
             binding: Some(binding.clone()),
             mutual: true,
+            sealing: false,
             framing: Framing::Negotiate,
         })
         .unwrap();

@@ -128,6 +128,35 @@ fn foreign_acceptor_and_sealed_messages() {
     });
 }
 
+/// Active Directory takes neither signing nor sealing inside of TLS, and looks at what the client asked for.
+#[test]
+fn foreign_acceptor_is_asked_for_sealing_only_where_messages_will_be_sealed() {
+    kdc::within("", |kdc| {
+        let Some(python) = Peer::KerberosPython.or_not_run() else { return };
+        realm::make(kdc);
+        let keytab = kdc.add_service("ldap/dc1.corp.test", "ldap.keytab");
+        kdc.admin("addprinc -randkey PC1$");
+        let login = Login::Keytab {
+            keytab: kdc.export("PC1$", "pc1.keytab"),
+            principal: "PC1$@CORP.TEST".to_owned(),
+        };
+        let credential = Gss::load().unwrap().credential(&login).unwrap();
+        // Replay 4, sequence 8, confidentiality 16, integrity 32 (RFC 2744).
+        for (sealing, expected) in [(true, 4 | 8 | 16 | 32), (false, 0)] {
+            let arguments = ["flags", "ldap/dc1.corp.test@CORP.TEST", keytab.to_str().unwrap()];
+            let mut peer = realm::peer(kdc, &python, &arguments, "MEMORY:");
+            let mut settings = initiator_settings("ldap", "dc1.corp.test", None);
+            settings.framing = Framing::Kerberos;
+            settings.sealing = sealing;
+            let mut initiator = credential.initiator(settings).unwrap();
+            peer.send(&realm::first(&mut initiator));
+            assert_eq!(initiator.step(Some(&peer.line())), Ok(Step::Done(None)), "{sealing}");
+            let said: u32 = String::from_utf8(peer.line()).unwrap().parse().unwrap();
+            assert_eq!(said & (4 | 8 | 16 | 32), expected, "{said:#x}");
+        }
+    });
+}
+
 #[test]
 fn damaged_sealed_messages_are_refused() {
     kdc::within("", |kdc| {

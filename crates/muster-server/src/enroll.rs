@@ -162,6 +162,7 @@ impl Enrollment {
             received: now,
             actor: actor.clone(),
             requester: principal.name.clone(),
+            requester_sid: principal.sid.clone(),
             method: caller.method(),
             form: submission.form.as_str(),
             template: template_name.clone(),
@@ -271,7 +272,7 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
         let since = self.clock.now().plus(-REPEAT_SECONDS);
-        match self.store.find_recent(&caller.principal().name, Some(template), raw, since).await? {
+        match self.store.find_recent(caller.principal(), Some(template), raw, since).await? {
             Some(earlier) => self.status(caller, endpoint, earlier.id, record).await.map(Some),
             None => Ok(None),
         }
@@ -287,7 +288,7 @@ impl Enrollment {
         record: &mut Record,
     ) -> Result<Option<Reply>, ServiceError> {
         let since = self.clock.now().plus(-REPEAT_SECONDS);
-        match self.store.find_recent_anywhere(&caller.principal().name, Some(template), raw, since).await? {
+        match self.store.find_recent_anywhere(caller.principal(), Some(template), raw, since).await? {
             Some(earlier) => self.status(caller, endpoint, earlier.id, record).await.map(Some),
             None => Ok(None),
         }
@@ -362,7 +363,7 @@ impl Enrollment {
     ) -> Result<Reply, ServiceError> {
         let unknown = || ServiceError::NoSuchRequest(id.to_string());
         let row = self.store.request(id).await?.ok_or_else(unknown)?;
-        if !self.may_ask(caller, id, &row.summary.requester).await? {
+        if !self.may_ask(caller, id, &row.summary).await? {
             return Err(unknown());
         }
         record.request = Some(id);

@@ -74,6 +74,7 @@ impl Enrollment {
             received: now,
             actor: actor.clone(),
             requester: requester.name.clone(),
+            requester_sid: requester.sid.clone(),
             method: caller.method(),
             form,
             template,
@@ -330,10 +331,10 @@ impl Enrollment {
         &self,
         caller: &Caller,
         id: RequestId,
-        requester: &AccountName,
+        request: &RequestSummary,
     ) -> Result<bool, ServiceError> {
         let name = &caller.principal().name;
-        Ok(requester == name || self.store.request_agent(id).await?.as_ref() == Some(name))
+        Ok(request.is_of(caller.principal().into()) || self.store.request_agent(id).await?.as_ref() == Some(name))
     }
 }
 

@@ -105,6 +105,7 @@ async fn issue(enrollment: &Enrollment, approved: Approved, template: &str) -> R
         received: enrollment.clock.now(),
         actor: Actor::Service,
         requester: approved.requester().clone(),
+        requester_sid: None,
         method: Method::ClientCertificate,
         form: "own_service",
         template: Some(template.to_owned()),

@@ -6,6 +6,7 @@ mod from_directory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use muster_ca::OfferedTemplate;
 use muster_core::identity::PrincipalKind;
 use muster_core::request::KeyAlgorithm;
 use muster_core::template::{
@@ -201,6 +202,7 @@ fn policy(
     let policy_oid_reference =
         oids.reference(oid.as_str(), OidGroup::ENROLLMENT_OBJECT, &template.display_name);
     let next_generation = next_generation(template);
+    let version = (oid.clone(), template.major, template.minor);
     let key = PrivateKeyAttributes {
         minimal_key_length: minimal_key_length(template),
         // A legacy provider needs to know what kind of key to make; a key storage provider must not be told.
@@ -238,7 +240,7 @@ fn policy(
         hash_algorithm_oid_reference,
         ra_requirements: ra_requirements(template, oids),
         key_archival_attributes: None,
-        extensions: extension_list(template, oid, oids),
+        extensions: extension_list(template, OfferedTemplate::Version(&version), oids),
     };
     CertificateEnrollmentPolicy { policy_oid_reference, ca_references: vec![CA_REFERENCE], attributes }
 }
@@ -384,10 +386,9 @@ fn general_flags(template: &Template, permission: Permission) -> GeneralFlags {
 }
 
 /// The extensions that a client copies into its request, as a Windows server sends them.
-fn extension_list(template: &Template, oid: &muster_core::Oid, oids: &mut Oids) -> Vec<Extension> {
-    let version = (oid.clone(), template.major, template.minor);
+fn extension_list(template: &Template, offered: OfferedTemplate<'_>, oids: &mut Oids) -> Vec<Extension> {
     let usage: Vec<KeyUsage> = template.key.usage.iter().copied().collect();
-    let list = muster_ca::offered_extensions(&version, &template.eku, &usage)
+    let list = muster_ca::offered_extensions(offered, &template.eku, &usage)
         .into_iter()
         .map(|extension| Extension {
             oid_reference: oids.reference(extension.oid, OidGroup::EXTENSION, extension_name(extension.oid)),
@@ -405,6 +406,7 @@ fn extension_list(template: &Template, oid: &muster_core::Oid, oids: &mut Oids) 
 fn extension_name(oid: &str) -> &str {
     match oid {
         "1.3.6.1.4.1.311.21.7" => "Certificate Template Information",
+        "1.3.6.1.4.1.311.20.2" => "Certificate Template Name",
         "2.5.29.37" => "Enhanced Key Usage",
         "2.5.29.15" => "Key Usage",
         "1.3.6.1.4.1.311.21.10" => "Application Policies",

@@ -90,6 +90,7 @@ async fn enroll(store: &Store) {
         received: NOW,
         actor: actor.clone(),
         requester: account.clone(),
+        requester_sid: None,
         method,
         form: "pkcs10",
         template: Some("User".to_owned()),

@@ -42,7 +42,7 @@ pub use crate::crl::{Crl, CrlDraft, RevokedEntry};
 pub use crate::error::StoreError;
 pub use crate::lines::{LineMember, LineRevoked};
 pub use crate::requests::{
-    Abandoned, Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary,
+    Abandoned, Disposition, OfficerDecision, Owner, RecentRequest, Request, RequestFilter, RequestSummary,
     UnknownDisposition,
 };
 pub use crate::templates::{StoredTemplate, TemplateVersion};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use muster_core::audit::Actor;
-use muster_core::identity::{AccountName, Method};
+use muster_core::identity::{AccountName, Method, Principal, Sid};
 use muster_core::issuance::{Intent, IssuedRecord, Ledger, LedgerError, Opening, RequestRecord};
 use muster_core::{RequestId, Serial, UnixTime};
 
@@ -97,6 +97,8 @@ pub struct RequestSummary {
     pub received: UnixTime,
     /// The account that it is for, and the only one that may ask about it.
     pub requester: AccountName,
+    /// Its security identifier at that time, if a directory vouched for one.
+    pub requester_sid: Option<Sid>,
     /// How the caller authenticated.
     pub method: Method,
     /// [`muster_core::request::RequestForm::as_str`].
@@ -116,6 +118,42 @@ pub struct RequestSummary {
     pub message: Option<String>,
     /// What an officer said.
     pub decision: Option<OfficerDecision>,
+}
+
+impl RequestSummary {
+    /// Whether it was this one who sent it. An account that was made anew under the same name is another one.
+    #[must_use]
+    pub fn is_of(&self, owner: Owner<'_>) -> bool {
+        self.requester == *owner.name && self.requester_sid.as_ref() == owner.sid
+    }
+}
+
+/// Whose a request is: an account's name and, where a directory vouches for one, its security identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// The name.
+    pub name: &'a AccountName,
+    /// The identifier.
+    pub sid: Option<&'a Sid>,
+}
+
+impl<'a> Owner<'a> {
+    pub(crate) fn of(record: &'a RequestRecord) -> Self {
+        Self { name: &record.requester, sid: record.requester_sid.as_ref() }
+    }
+}
+
+impl<'a> From<&'a Principal> for Owner<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self { name: &principal.name, sid: principal.sid.as_ref() }
+    }
+}
+
+/// An account without such an identifier.
+impl<'a> From<&'a AccountName> for Owner<'a> {
+    fn from(name: &'a AccountName) -> Self {
+        Self { name, sid: None }
+    }
 }
 
 /// A request with everything that belongs to it.
@@ -299,19 +337,20 @@ impl Store {
     /// [`StoreError`].
     pub async fn find_recent(
         &self,
-        requester: &AccountName,
+        owner: impl Into<Owner<'_>>,
         template: Option<&str>,
         raw: &[u8],
         since: UnixTime,
     ) -> Result<Option<RecentRequest>, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        let key = sqlite::recent::Key::new(requester.as_str(), template, raw);
+        let owner = owner.into();
+        let key = sqlite::recent::Key::new(owner, template, raw);
         let found = match db.recent().find(key, since) {
             Some(found) => found,
             None => db.write(move |tx| sqlite::recent::find(tx, key, since)).await?,
         };
         let Some(id) = found else { return Ok(None) };
-        db.read(|conn| sqlite::requests::compare_recent(conn, id, requester, raw))
+        db.read(|conn| sqlite::requests::compare_recent(conn, id, owner, raw))
     }
 
     /// The same, whichever process wrote it. Waits for the writer, as every write does.
@@ -320,17 +359,18 @@ impl Store {
     /// [`StoreError`].
     pub async fn find_recent_anywhere(
         &self,
-        requester: &AccountName,
+        owner: impl Into<Owner<'_>>,
         template: Option<&str>,
         raw: &[u8],
         since: UnixTime,
     ) -> Result<Option<RecentRequest>, StoreError> {
         let Backend::Sqlite(db) = &self.backend;
-        let key = sqlite::recent::Key::new(requester.as_str(), template, raw);
+        let owner = owner.into();
+        let key = sqlite::recent::Key::new(owner, template, raw);
         db.recent();
         let found = db.write(move |tx| sqlite::recent::find(tx, key, since)).await?;
         let Some(id) = found else { return Ok(None) };
-        db.read(|conn| sqlite::requests::compare_recent(conn, id, requester, raw))
+        db.read(|conn| sqlite::requests::compare_recent(conn, id, owner, raw))
     }
 
     /// Gives up the intents that nobody will finish: their requests have failed, their serial numbers are revoked

@@ -219,6 +219,56 @@ fn check_finds_each_planted_fault_in_one_sentence() {
 }
 
 #[test]
+fn check_finds_a_wrong_clock_and_says_how_wrong() {
+    let Some(bed) = Bed::configured("http") else { return };
+    if !Path::new("/usr/bin/faketime").exists() {
+        peers::not_run("faketime");
+        return;
+    }
+    for (skew, severity) in
+        [("+120s", "warning"), ("-120s", "warning"), ("+400s", "wrong"), ("-400s", "wrong")]
+    {
+        let mut command = Command::new("/usr/bin/faketime");
+        command.args(["-f", skew]).arg(peers::muster()).args(["ad", "--config"]);
+        command.arg(bed.site.installed("muster.toml")).args(["check", "--json"]);
+        let ran = run_command(command, b"");
+        let domains: Value = serde_json::from_slice(&ran.output).unwrap();
+        let findings = domains[0]["findings"].as_array().unwrap();
+        let about = |finding: &&Value| {
+            let sentence = finding["sentence"].as_str().unwrap();
+            finding["severity"] == severity && sentence.contains("clock")
+        };
+        assert!(findings.iter().any(|finding| about(&finding)), "{skew}: {domains:#}");
+        assert_eq!(ran.ok, severity == "warning", "{skew}: {domains:#}");
+    }
+}
+
+#[test]
+fn check_goes_through_all_domains_whatever_is_wrong_with_one() {
+    let Some(bed) = Bed::configured("http") else { return };
+    let own = bed.private("svc-ces");
+    bed.site.configure(&format!(
+        "[directory.\"partner.test\"]\nservers = [\"pdc9.partner.test\"]\naccount = \"svc-ces@CORP.TEST\"\nkeytab = {own:?}\n\
+         templates = false\ntrusted_by = \"corp.test\"\n"
+    ));
+    let ran = bed.run(None, &["check", "--json"], "");
+    let domains: Value = serde_json::from_slice(&ran.output).unwrap();
+    let all: Vec<(&str, bool)> = domains
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|domain| {
+            let findings = domain["findings"].as_array().unwrap();
+            (domain["domain"].as_str().unwrap(), findings.iter().any(|f| f["severity"] == "wrong"))
+        })
+        .collect();
+    assert!(!ran.ok && all == [("corp.test", false), ("partner.test", true)], "{domains:#}");
+    assert!(ran.errors.contains("1 thing is wrong"), "{}", ran.all());
+    let one = bed.run(None, &["--domain", "corp.test", "check", "--json"], "");
+    assert!(one.ok, "{}", one.all());
+}
+
+#[test]
 fn ca_is_published_read_back_and_taken_back() {
     let Some(bed) = Bed::configured("http") else { return };
     let admin = administrator();
@@ -361,6 +411,14 @@ fn template_goes_into_the_directory_and_comes_back() {
     assert_eq!(bed.ad.judge(&name, &["alice", "bob"]), [true, false]);
     let again = bed.good(Some(&admin), &export);
     assert!(again.errors.contains("nothing was to be changed"), "{}", again.all());
+    // It stays when the CA goes, which is said, unless it is to go too.
+    let said = bed.good(Some(&admin), &["unpublish", "--as-me", "--dry-run", "--json"]);
+    assert!(
+        said.text().contains("exported templates stay, --templates deletes them")
+            && said.text().contains(&dn),
+        "{}",
+        said.all()
+    );
 
     // Into the store of another installation.
     let Some(other) = Bed::configured("http") else { return };
@@ -368,7 +426,14 @@ fn template_goes_into_the_directory_and_comes_back() {
     let shown = other.site.muster("template", &["show", &name]);
     let sid = bed.ad.sid("CertEnrollers");
     assert!(shown.contains("Exported for tests") && shown.contains(&format!("sid:{sid}")), "{shown}");
-    bed.ad.delete(&dn);
+    let ran = bed.good(Some(&admin), &["unpublish", "--as-me", "--templates"]);
+    assert!(
+        ran.text().contains(&format!("deleted  {dn}")) && ran.errors.contains("2 objects changed"),
+        "{}",
+        ran.all()
+    );
+    assert_eq!(found(&bed.ad, &dn), "");
+    assert!(found(&bed.ad, &template_dn("User")).contains("pKICertificateTemplate"));
 }
 
 /// A template of the store that can be exported.

@@ -114,6 +114,18 @@ fn ac_1_3_computer_gets_its_own_name_with_an_empty_subject() {
     let Some((site, openssl)) = site(PUBLISHED) else { return };
     let mut pc1 = ready(&site, site.client(&site.ad.machine("pc1", "PC1$")));
     assert_eq!(pc1.may_enroll("Machine"), Some(true));
+    // A template of schema 1 is named in requests, as in the example of MS-XCEP's service: BMPString "Machine".
+    let answer = pc1.call(&json!({"do": "policies"}));
+    let extensions = |answer: &Value, name: &str| {
+        let all = answer["templates"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()["extensions"].clone()
+    };
+    let machine = extensions(&answer, "Machine");
+    assert_eq!(machine["1.3.6.1.4.1.311.20.2"], json!([false, "Hg4ATQBhAGMAaABpAG4AZQ=="]));
+    assert!(machine["1.3.6.1.4.1.311.21.7"].is_null() && machine["1.3.6.1.4.1.311.21.10"].is_null());
+    let answer = site.client(&site.ad.kinit("alice")).call(&json!({"do": "policies"}));
+    let user = extensions(&answer, "EnrollersUser");
+    assert!(user["1.3.6.1.4.1.311.21.7"].is_array() && user["1.3.6.1.4.1.311.20.2"].is_null(), "{user}");
     let text = read(&openssl, &issue(&mut pc1, &openssl, "Machine", "pc1"), "pc1");
     assert!(text.contains("DNS:pc1.corp.test"), "{text}");
     assert!(has_sid(&text, &site.ad.sid("PC1")), "{text}");
@@ -209,6 +221,38 @@ fn ac_1_10_pending_request_is_approved_or_denied() {
         let foreign = carol.call(&query);
         assert!(foreign["fault"].is_string() && foreign["certificate"].is_null(), "{foreign}");
     }
+}
+
+#[test]
+fn account_made_anew_has_nothing_of_the_one_before() {
+    let Some((site, openssl)) = site(&["UserPending"]) else { return };
+    let user = site.ad.user(&[]);
+    let mut before = ready(&site, site.client(&site.ad.kinit(&user)));
+    let key = openssl.key(Key::Rsa2048, &user);
+    let request = base64(&openssl.request(&key, "UserPending", &[]));
+    let issue = json!({"do": "issue", "request": request});
+    let pending = before.call(&issue);
+    let id = pending["id"].as_str().unwrap_or_else(|| unissued(&pending)).to_owned();
+    assert_eq!(before.call(&issue)["id"], json!(id), "the same octets are the same request");
+    site.site.muster("request", &["approve", &id]);
+    let sid = site.ad.sid(&user);
+    site.ad.delete(&site.ad.dn(&user));
+    site.ad.directory(Forest::Corp, &["user", &user]);
+    assert_ne!(site.ad.sid(&user), sid);
+
+    let mut after = site.client(&site.ad.kinit(&user));
+    let query = |id: &str| json!({"do": "query", "id": id});
+    let answer = AdSite::until(|| after.call(&query(&id)), |answer| answer["fault"].is_string());
+    let unknown = after.call(&query("99999999"));
+    let said = |answer: &Value| {
+        let reason = answer["reason"].as_str().unwrap_or_default();
+        reason.split("(reference").next().unwrap().replace(&id, "N").replace("99999999", "N")
+    };
+    assert!(answer["certificate"].is_null() && answer["fault"].is_string(), "{answer}");
+    assert_eq!(said(&answer), said(&unknown));
+    // The same octets are a request of its own.
+    let own = after.call(&issue);
+    assert!(own["id"].is_string() && own["id"] != json!(id) && own["certificate"].is_null(), "{own}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ else
 fi
 
 if [[ -n ${BED_SMB:-} ]]; then
-    for forest in "${forests[@]}"; do sed -i "/^\[global\]/a $BED_SMB" "$bed/$forest/etc/smb.conf"; done
+    for forest in "${forests[@]}"; do sed -i "/^\[sysvol\]/i $BED_SMB" "$bed/$forest/etc/smb.conf"; done
 fi
 
 cat >"$bed/hosts" <<END

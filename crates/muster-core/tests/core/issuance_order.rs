@@ -95,6 +95,7 @@ fn opening(requester: AccountName) -> Opening {
         received: NOW,
         actor: Actor::Service,
         requester,
+        requester_sid: None,
         method: Method::UsernamePassword,
         form: "pkcs10",
         template: Some("User".to_owned()),

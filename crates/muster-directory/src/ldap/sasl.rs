@@ -85,6 +85,7 @@ async fn begin(
         host: service,
         binding,
         mutual: true,
+        sealing: matches!(layer, Layer::Sealed),
         framing: Framing::Kerberos,
     };
     let gss = Gss::load().map_err(|missing| LdapError::KerberosMissing(missing.to_string()))?;

@@ -48,7 +48,7 @@ pub(crate) fn initiator_settings(
     binding: Option<ChannelBinding>,
 ) -> InitiatorSettings {
     let (class, host) = (class.to_owned(), host.to_owned());
-    InitiatorSettings { class, host, binding, mutual: true, framing: Framing::Negotiate }
+    InitiatorSettings { class, host, binding, mutual: true, sealing: true, framing: Framing::Negotiate }
 }
 
 /// So many of alice's tokens for our service, all with one ticket.

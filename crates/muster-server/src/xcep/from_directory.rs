@@ -1,6 +1,7 @@
 //! What a policy answer says about a template of Active Directory: its attributes as the directory has them, which is
 //! what clients of Microsoft's service are used to (MS-XCEP 3.1.4.1.3.1).
 
+use muster_ca::OfferedTemplate;
 use muster_core::Template;
 use muster_core::template::Permission;
 use muster_directory::WireTemplate;
@@ -56,6 +57,12 @@ pub(super) fn policy(
             .map(|policy| oids.reference(policy.as_str(), OidGroup::CERTIFICATE_POLICY, policy.as_str()))
             .collect(),
     });
+    let version = (oid.clone(), template.major, template.minor);
+    let offered = if wire.schema_version == 1 {
+        OfferedTemplate::Name(&template.name)
+    } else {
+        OfferedTemplate::Version(&version)
+    };
     let attributes = Attributes {
         common_name: template.name.clone(),
         policy_schema: wire.schema_version,
@@ -75,7 +82,7 @@ pub(super) fn policy(
         ra_requirements,
         // A template that asks for the key to be archived is refused when it is read.
         key_archival_attributes: None,
-        extensions: extension_list(template, oid, oids),
+        extensions: extension_list(template, offered, oids),
     };
     CertificateEnrollmentPolicy {
         policy_oid_reference: reference,

@@ -26,8 +26,8 @@ impl Hot {
             Self::Request => {
                 "INSERT INTO requests
                  (id, received, requester, method, form, template, endpoint, renews, disposition, repeat_key, code,
-                  message)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+                  message, requester_sid)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
             }
             Self::RequestBody => "INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)",
             Self::Intent => "INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -14,7 +14,7 @@ use super::writer::Tx;
 use super::{certificates, convert, der, instance, recent, requests, tokens};
 use crate::Generations;
 use crate::error::StoreError;
-use crate::requests::{Abandoned, Disposition};
+use crate::requests::{Abandoned, Disposition, Owner};
 
 /// Names the octets in the audit record, so that the chain covers them.
 fn digest_name(octets: &[u8]) -> String {
@@ -38,7 +38,7 @@ pub(crate) fn record_intent(
     let Intent { opening, actor, serial, tbs, at } = intent;
     let (key, template) = match &opening {
         Opening::New(record) => (
-            Some(Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw)),
+            Some(Key::new(Owner::of(record), record.template.as_deref(), &record.raw)),
             record.template.clone(),
         ),
         Opening::Approved(_) => (None, None),

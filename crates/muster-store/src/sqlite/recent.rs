@@ -24,6 +24,7 @@ use super::audit::Head;
 use super::writer::Tx;
 use super::{convert, lock};
 use crate::error::StoreError;
+use crate::requests::Owner;
 
 /// Requests kept: older ones are forgotten even if they are of today.
 const KEPT: usize = 20_000;
@@ -33,10 +34,14 @@ const KEPT: usize = 20_000;
 pub(crate) struct Key(i64);
 
 impl Key {
-    pub(crate) fn new(account: &str, template: Option<&str>, raw: &[u8]) -> Self {
+    pub(crate) fn new(owner: Owner<'_>, template: Option<&str>, raw: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
-        context.update(account.as_bytes());
+        context.update(owner.name.as_str().as_bytes());
         context.update(&[0]);
+        if let Some(sid) = owner.sid {
+            context.update(sid.as_str().as_bytes());
+            context.update(&[0]);
+        }
         context.update(template.unwrap_or_default().to_ascii_lowercase().as_bytes());
         context.update(&[0]);
         context.update(raw);

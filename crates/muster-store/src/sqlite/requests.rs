@@ -1,7 +1,7 @@
 //! Rows of the request table.
 
 use muster_core::audit::{Action, Actor, AuditOutcome, Event};
-use muster_core::identity::{AccountName, Method};
+use muster_core::identity::{Method, Sid};
 use muster_core::issuance::RequestRecord;
 use muster_core::policy::FORK_CODE;
 use muster_core::{RequestId, Serial, UnixTime};
@@ -13,7 +13,9 @@ use super::recent::Key;
 use super::writer::Tx;
 use super::{agents, convert, lines, recent, templates, tokens};
 use crate::error::StoreError;
-use crate::requests::{Disposition, OfficerDecision, RecentRequest, Request, RequestFilter, RequestSummary};
+use crate::requests::{
+    Disposition, OfficerDecision, Owner, RecentRequest, Request, RequestFilter, RequestSummary,
+};
 
 /// Longest text kept of what others wrote: sentences, comments.
 const LONGEST_TEXT: usize = 2_000;
@@ -43,6 +45,7 @@ pub(super) fn insert(
             key.map(Key::stored),
             refusal.map(|(code, _)| code),
             refusal.map(|(_, sentence)| clip(sentence)),
+            record.requester_sid.as_ref().map(Sid::as_str),
         ],
     )?;
     let kept = disposition != Disposition::Denied || record.raw.len() <= LONGEST_DENIED;
@@ -66,7 +69,7 @@ pub(crate) fn insert_pending(
     window: i64,
     most: u32,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
-    let key = Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw);
+    let key = Key::new(Owner::of(&record), record.template.as_deref(), &record.raw);
     move |tx| {
         pend(tx, &record, key, None, &revision, window, most)?;
         tx.audit(&event(&record, Action::Submit, AuditOutcome::Pending))
@@ -329,7 +332,7 @@ const DISPOSITION: &str = "CASE WHEN disposition = 'signing'
 fn columns() -> String {
     format!(
         "requests.id, received, requester, method, form, template, endpoint, renews, {DISPOSITION}, code, message,
-         officer, decided, comment, approved_for"
+         officer, decided, comment, approved_for, requester_sid"
     )
 }
 
@@ -343,6 +346,10 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
         id: convert::read_id(row, 0)?,
         received: UnixTime(row.get(1)?),
         requester: convert::parse(&row.get::<_, String>(2)?, "account name")?,
+        requester_sid: row
+            .get::<_, Option<String>>(15)?
+            .map(|sid| convert::parse(&sid, "security identifier"))
+            .transpose()?,
         method: read_method(&row.get::<_, String>(3)?)?,
         form: row.get(4)?,
         template: row.get(5)?,
@@ -376,12 +383,12 @@ pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, S
         columns()
     );
     let read = |row: &Row<'_>| -> Result<Request, StoreError> {
-        let serial: Option<Vec<u8>> = row.get(17)?;
+        let serial: Option<Vec<u8>> = row.get(18)?;
         Ok(Request {
             summary: summary(row)?,
-            submitted_by: row.get(15)?,
-            raw: row.get(16)?,
-            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(18)?),
+            submitted_by: row.get(16)?,
+            raw: row.get(17)?,
+            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(19)?),
         })
     };
     conn.prepare_cached(&sql)?.query_row([convert::id(id)], |row| Ok(read(row))).optional()?.transpose()
@@ -421,19 +428,24 @@ pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<Requ
 pub(crate) fn compare_recent(
     conn: &Connection,
     id: RequestId,
-    requester: &AccountName,
+    owner: Owner<'_>,
     raw: &[u8],
 ) -> Result<Option<RecentRequest>, StoreError> {
     let row = conn
         .prepare_cached(&format!(
-            "SELECT requester, raw, {DISPOSITION} FROM requests JOIN request_bodies USING (id) WHERE id = ?1"
+            "SELECT requester, raw, {DISPOSITION}, requester_sid FROM requests JOIN request_bodies USING (id) WHERE id = ?1"
         ))?
         .query_row([convert::id(id)], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+            let sid: Option<String> = row.get(3)?;
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?, sid))
         })
         .optional()?;
     match row {
-        Some((account, octets, word)) if account == requester.as_str() && octets == raw => {
+        Some((account, octets, word, sid))
+            if account == owner.name.as_str()
+                && sid.as_deref() == owner.sid.map(Sid::as_str)
+                && octets == raw =>
+        {
             Ok(Some(RecentRequest { id, disposition: convert::parse(&word, "disposition")? }))
         }
         Some(_) | None => Ok(None),

@@ -97,6 +97,7 @@ pub(crate) fn record(id: RequestId, account: &str) -> RequestRecord {
         received: NOW,
         actor: caller(account),
         requester: name(account),
+        requester_sid: None,
         method: Method::UsernamePassword,
         form: "pkcs10",
         template: Some("User".to_owned()),

@@ -59,6 +59,44 @@ async fn every_way_in_reads_the_same_with_octets_as_they_are() {
     }
 }
 
+/// As strict as Samba can be: signed or sealed without TLS, nothing but passwords inside of it.
+#[test]
+fn strict_controller_is_read_sealed_or_with_a_password_in_tls() {
+    Ad::of_its_own("ldap server require strong auth = yes", |ad| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        fs::write(&file, Ad::password("svc-ces")).unwrap();
+        let tls = |bind| Access::Tls { start: TlsStart::AtOnce, ca_file: ad.ca(), bind };
+        let password = TlsBind::Password { name: "svc-ces@corp.test".to_owned(), file: file.clone() };
+        runtime.block_on(async {
+            for access in [Access::Sealed(service(ad)), tls(password)] {
+                let found = client(ldap(access.clone())).search(templates()).await;
+                assert!(found.is_ok_and(|found| found.len() > 10), "{access:?}");
+            }
+            let refused = client(ldap(tls(TlsBind::Kerberos(service(ad))))).session().await.unwrap_err();
+            assert!(matches!(refused, LdapError::Bind { .. }), "{refused}");
+            assert!(refused.to_string().contains("strongerAuthRequired"), "{refused}");
+        });
+        // Without any of them a ticket alone is not enough, whoever asks.
+        let plain = [
+            "-LLL",
+            "-Q",
+            "-Y",
+            "GSSAPI",
+            "-O",
+            "maxssf=0",
+            "-H",
+            "ldap://dc1.corp.test",
+            "-b",
+            SERVICES,
+            "-s",
+            "base",
+        ];
+        assert!(!ad.kinit("alice").run("ldapsearch", &plain).ok);
+    });
+}
+
 #[tokio::test]
 async fn sealed_connection_shows_nothing_to_the_network() {
     let Some(ad) = Ad::or_not_run() else { return };

@@ -62,7 +62,8 @@ pub(crate) async fn run(ad: Ad, output: Output) -> Outcome {
         Command::Check => check::run(&ad.file.load()?, domain.as_deref(), output).await,
         Command::Publish(publish) => publish::publish(&publish, &ad.file.load()?, domain, output).await,
         Command::Unpublish(unpublish) => {
-            publish::unpublish(&unpublish, &ad.file.load()?, domain, output).await
+            let admin = super::Admin::open(&ad.file).await?;
+            publish::unpublish(&unpublish, &admin, domain, output).await
         }
         Command::Templates { command } => {
             let admin = super::Admin::open(&ad.file).await?;

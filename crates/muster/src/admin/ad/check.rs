@@ -112,8 +112,7 @@ async fn one(settings: &Settings, configured: &DirectoryDomain) -> Vec<Checked> 
         found.extend(endpoints(settings, realm));
     }
     let directory = super::connect(configured, false);
-    let general = directory.check().await;
-    let reached = general.iter().any(|one| one.sentence.contains("answers for"));
+    let (general, reached) = directory.check_and_reach().await;
     // The keytab's own sentences came with the realm, if it is the same file.
     found.extend(general);
     if let Some(realm) = realm {
@@ -290,6 +289,7 @@ fn try_ticket(login: &GssLogin, realm: &KerberosRealm, service: &str) -> Result<
         host,
         binding: Some(binding.clone()),
         mutual: false,
+        sealing: false,
         framing: Framing::Negotiate,
     };
     let mut initiator = credential.initiator(settings).map_err(Tried::Kdc)?;

@@ -4,6 +4,7 @@ use clap::Args;
 use muster_server::{Settings, directory_entry};
 
 use super::{How, carry_out, choose, connect, directory_failure, snapshot, typed};
+use crate::admin::Admin;
 use crate::output::{Failure, Outcome, Output};
 
 #[derive(Debug, Args)]
@@ -23,6 +24,9 @@ pub(crate) struct Publish {
 
 #[derive(Debug, Args)]
 pub(crate) struct Unpublish {
+    /// Also delete the templates that 'templates export' wrote, unless another CA offers them.
+    #[arg(long)]
+    templates: bool,
     #[command(flatten)]
     how: Options,
 }
@@ -95,15 +99,31 @@ pub(super) async fn publish(
 
 pub(super) async fn unpublish(
     unpublish: &Unpublish,
-    settings: &Settings,
+    admin: &Admin,
     domain: Option<String>,
     output: Output,
 ) -> Outcome {
+    let settings = &admin.settings;
     let configured = choose(settings, domain)?;
     let how = unpublish.how.how();
     let directory = connect(configured, how.as_me);
     let mut ca = directory_entry::ca_publication(settings, Vec::new()).map_err(Failure::new)?;
     ca.nt_auth = true;
-    let plan = directory.plan_unpublish(&ca).await.map_err(|error| directory_failure(&error, how.as_me))?;
+    let failed = |error| directory_failure(&error, how.as_me);
+    let mut plan = directory.plan_unpublish(&ca).await.map_err(failed)?;
+    let live = snapshot(&directory, how.as_me).await?;
+    let others = live.snapshot.authorities.iter().filter(|other| other.name != settings.ca.name);
+    let offered: Vec<&String> = others.flat_map(|other| &other.templates).collect();
+    let catalog = admin.store.catalog().await?;
+    let exported = catalog.into_iter().filter(|template| !offered.contains(&&template.name));
+    let exported: Vec<_> = exported.collect();
+    // What is not marked as written from here is not worth a word: names like User are in most directories.
+    let written = directory.plan_unpublish_templates(&exported).await.map_err(failed)?.changes;
+    if unpublish.templates {
+        plan.changes.extend(written);
+    } else if !written.is_empty() {
+        let list = written.iter().map(|change| change.dn.as_str()).collect::<Vec<_>>().join("; ");
+        plan.remarks.push(format!("exported templates stay, --templates deletes them: {list}"));
+    }
     carry_out(&directory, &plan, how, output).await
 }
