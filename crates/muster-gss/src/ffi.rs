@@ -341,7 +341,7 @@ impl Cred {
     }
 
     /// `GSS_KRB5_CRED_NO_CI_FLAGS_X`: without it the library asks for signing and sealing, whatever its caller wants.
-    pub(crate) fn as_asked_for(mut self) -> Result<Self, Status> {
+    pub(crate) fn unforced(mut self) -> Result<Self, Status> {
         let (option, value, mut minor) = (oid(NO_FORCED_FLAGS), empty(), 0);
         // SAFETY: all pointers are to live values of the right types; the handle stays ours.
         let major = unsafe { (self.api.gss_set_cred_option)(&mut minor, &mut self.handle, &option, &value) };

@@ -72,7 +72,7 @@ impl Credential {
                 Cred::with_password(api, &name, password)
             }
         };
-        Ok(Self { api, cred: Arc::new(cred?.as_asked_for()?) })
+        Ok(Self { api, cred: Arc::new(cred?.unforced()?) })
     }
 
     /// For a service that also acts for its callers.

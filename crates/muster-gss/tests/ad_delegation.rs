@@ -51,6 +51,7 @@ fn evidence(ad: &Ad, user: &str) -> Option<Credential> {
         host: "ces.corp.test".to_owned(),
         binding: Some(binding.clone()),
         mutual: true,
+        sealing: false,
         framing: Framing::Negotiate,
     };
     let tickets = ad.kinit(user);

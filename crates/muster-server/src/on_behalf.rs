@@ -8,11 +8,10 @@
 use der::Decode as _;
 use muster_core::Caller;
 use muster_core::agent::{Agency, Agent, Signer};
-use muster_core::identity::AccountName;
 use muster_core::issuance::{Opening, RequestRecord};
 use muster_core::policy::{self, Approval, Circumstances, Decision, Right};
 use muster_core::{Method, Oid, Principal, Refusal, RequestId, Submission, Template, UnixTime};
-use muster_store::{Disposition, Generations, Request, StoreError};
+use muster_store::{Disposition, Generations, Request, RequestSummary, StoreError};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{CertificatePolicies, ExtendedKeyUsage};
 

@@ -278,7 +278,7 @@ fn ca_is_published_read_back_and_taken_back() {
     let der =
         Command::new("openssl").args(["x509", "-outform", "DER", "-in"]).arg(bed.site.ca()).output().unwrap();
     let certificate = muster_testkit::tools::base64(&der.stdout);
-    let publish = ["publish", "--template", "User", "--template", "Machine"];
+    let publish = ["publish", "--template", "User", "--template", "Machine", "--template", "EnrollersUser"];
 
     // A dry run is LDIF, and changes nothing.
     let dry = bed.good(Some(&admin), &[&publish[..], &["--dry-run", "--as-me"]].concat());
@@ -316,6 +316,9 @@ fn ca_is_published_read_back_and_taken_back() {
         ok && !findings.iter().any(|f| f.contains("the directory names") || f.contains("differs")),
         "{findings:#?}"
     );
+
+    let unwritten = "certificates for EnrollersUser are not written into userCertificate of their accounts";
+    assert!(findings.iter().any(|finding| finding.contains(unwritten)), "{findings:#?}");
 
     // A URL that is not configured here is found, and published over.
     bed.ad.set(&service, "msPKI-Enrollment-Servers", &["1\n2\n0\nhttps://gone.corp.test/CES\n0"]);

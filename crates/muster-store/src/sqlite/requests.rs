@@ -105,7 +105,7 @@ pub(crate) fn insert_forked(
     window: i64,
     most: u32,
 ) -> impl FnMut(&Tx<'_>) -> Result<String, StoreError> + Send {
-    let key = Key::new(record.requester.as_str(), record.template.as_deref(), &record.raw);
+    let key = Key::new(Owner::of(&record), record.template.as_deref(), &record.raw);
     move |tx| {
         let with = record.asked_with.ok_or(StoreError::Changed)?;
         let (form, method, received) = (record.form, record.method, record.received);

@@ -511,11 +511,16 @@ async fn templates(settings: &Settings, configured: &DirectoryDomain, snapshot: 
         Ok(listed) => listed,
         Err(failure) => return vec![wrong(failure.into_parts().0, "see whether the store can be opened")],
     };
-    let mut offered = 0;
+    let (mut offered, mut unwritten) = (0, Vec::new());
     for (template, state) in listed {
         let name = &template.template.name;
         match state {
-            State::Offered => offered += 1,
+            State::Offered => {
+                offered += 1;
+                if template.publishes_to_account() {
+                    unwritten.push(name.clone());
+                }
+            }
             State::NotPublished => {}
             State::FormerInForce(reason) => found.push(warning(
                 format!("template {name} was changed and is now dangerous; its former content stays in force: {reason}"),
@@ -534,6 +539,16 @@ async fn templates(settings: &Settings, configured: &DirectoryDomain, snapshot: 
                 "remove one of the two: 'muster template remove', or 'muster ad publish --remove-template'",
             )),
         }
+    }
+    if !unwritten.is_empty() {
+        found.push(warning(
+            format!(
+                "certificates for {} are not written into userCertificate of their accounts, as the directory asks \
+                 (CT_FLAG_PUBLISH_TO_DS)",
+                unwritten.join(", ")
+            ),
+            "clear the flag if nobody looks for them there, else write them with an account that may",
+        ));
     }
     let unreadable = snapshot.damaged.iter();
     found.extend(unreadable.map(|entry| {
