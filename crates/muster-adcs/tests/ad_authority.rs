@@ -28,6 +28,7 @@ fn evidence(ad: &Ad, tickets: &Tickets) -> Option<Credential> {
         host: "ces.corp.test".to_owned(),
         binding: Some(binding.clone()),
         mutual: true,
+        sealing: false,
         framing: Framing::Negotiate,
     };
     let mut client = gss.credential(&Login::Cache(tickets.cache())).unwrap().initiator(settings).unwrap();

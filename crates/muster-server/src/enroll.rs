@@ -363,7 +363,7 @@ impl Enrollment {
     ) -> Result<Reply, ServiceError> {
         let unknown = || ServiceError::NoSuchRequest(id.to_string());
         let row = self.store.request(id).await?.ok_or_else(unknown)?;
-        if !self.may_ask(caller, id, &row.summary).await? {
+        if !self.may_ask(caller, id, row.summary.owner()).await? {
             return Err(unknown());
         }
         record.request = Some(id);

@@ -11,7 +11,7 @@ use muster_core::agent::{Agency, Agent, Signer};
 use muster_core::issuance::{Opening, RequestRecord};
 use muster_core::policy::{self, Approval, Circumstances, Decision, Right};
 use muster_core::{Method, Oid, Principal, Refusal, RequestId, Submission, Template, UnixTime};
-use muster_store::{Disposition, Generations, Request, RequestSummary, StoreError};
+use muster_store::{Disposition, Generations, Owner, Request, StoreError};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{CertificatePolicies, ExtendedKeyUsage};
 
@@ -304,9 +304,9 @@ impl Enrollment {
     ) -> Result<Option<Reply>, ServiceError> {
         let Sent { caller, endpoint, subject, template, raw } = sent;
         let since = self.clock.now().plus(-REPEAT_SECONDS);
-        match self.store.find_recent(&subject.name, Some(&template.name), raw, since).await? {
+        match self.store.find_recent(subject, Some(&template.name), raw, since).await? {
             // Another agent's request is not this one's.
-            Some(earlier) if self.may_ask(caller, earlier.id, &subject.name).await? => {
+            Some(earlier) if self.may_ask(caller, earlier.id, subject.into()).await? => {
                 Box::pin(self.status(caller, endpoint, earlier.id, record)).await.map(Some)
             }
             Some(_) | None => Ok(None),
@@ -330,10 +330,11 @@ impl Enrollment {
         &self,
         caller: &Caller,
         id: RequestId,
-        request: &RequestSummary,
+        requester: Owner<'_>,
     ) -> Result<bool, ServiceError> {
         let name = &caller.principal().name;
-        Ok(request.is_of(caller.principal().into()) || self.store.request_agent(id).await?.as_ref() == Some(name))
+        Ok(requester == caller.principal().into()
+            || self.store.request_agent(id).await?.as_ref() == Some(name))
     }
 }
 

@@ -121,10 +121,10 @@ pub struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// Whether it was this one who sent it. An account that was made anew under the same name is another one.
+    /// Whose it is. An account that was made anew under the same name is another one.
     #[must_use]
-    pub fn is_of(&self, owner: Owner<'_>) -> bool {
-        self.requester == *owner.name && self.requester_sid.as_ref() == owner.sid
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { name: &self.requester, sid: self.requester_sid.as_ref() }
     }
 }
 
