@@ -1,6 +1,5 @@
 //! Enrollment agents and Active Directory: the account that is named and the template that asks for a signature are the
 //! directory's.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
 
 use std::process::Command;
 
