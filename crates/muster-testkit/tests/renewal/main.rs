@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod checks;
+mod clock;
 mod criteria;
+mod example;
 mod lines;
 mod world;
