@@ -106,6 +106,8 @@ pub enum Reason {
     NoAutoRenewal,
     /// Group policy does not allow it.
     GroupPolicy,
+    /// The policy names addresses for renewals alone, and there is nothing to renew.
+    RenewalOnly,
 }
 
 impl fmt::Display for Reason {
@@ -131,6 +133,7 @@ impl fmt::Display for Reason {
             Self::OtherKind => f.write_str("the template is of the other kind"),
             Self::NoAutoRenewal => f.write_str("the template is not to be renewed unattended"),
             Self::GroupPolicy => f.write_str("group policy does not allow it"),
+            Self::RenewalOnly => f.write_str("the policy names addresses for renewals alone"),
         }
     }
 }
@@ -156,7 +159,8 @@ pub fn plan<'a>(policies: &'a [Policy], slots: &'a [Slot], conditions: &Conditio
                 (Some(ours), Some(theirs)) => ours.name == theirs.name,
                 (_, _) => step.template.is_some_and(|(_, t)| t.oid().is_some() && t.oid() == template.oid()),
             });
-            let offered = template.attributes().permission.auto_enroll;
+            // Where there are renewals alone, what was never had is not asked for.
+            let offered = template.attributes().permission.auto_enroll && template.takes_first_enrollments();
             if seen || (slot.is_none() && !offered) {
                 continue;
             }
@@ -225,6 +229,7 @@ fn decide(
     }
     match action {
         Action::Fetch | Action::Leave => return (action, reason),
+        Action::Enroll if !template.takes_first_enrollments() => return leave(Reason::RenewalOnly),
         Action::Enroll if template.subject_from_request() && !(conditions.has_names)(template.name()) => {
             return leave(Reason::NoNames);
         }

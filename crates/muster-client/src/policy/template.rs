@@ -146,6 +146,12 @@ impl<'a> Template<'a> {
             .filter(|ca| ca.enroll_permission)
     }
 
+    /// Whether there is an address that takes first enrollments; a policy for key-based renewal names none.
+    #[must_use]
+    pub fn takes_first_enrollments(&self) -> bool {
+        self.cas().any(|ca| ca.uris.iter().any(|uri| !uri.renewal_only))
+    }
+
     /// Fails if a request of this client cannot succeed.
     ///
     /// # Errors

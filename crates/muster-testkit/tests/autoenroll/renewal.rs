@@ -15,9 +15,30 @@ const OID: &str = "1.3.6.1.4.1.99999.42";
 
 /// A site that serves, and a client that got a certificate for 30 days from it so many days ago.
 fn issued_before(days: i64) -> Site {
+    issued_with(days, "")
+}
+
+/// The same with key-based renewal.
+const KEY_BASED: &str = r#"
+[[policy_endpoint]]
+authentication = "client_certificate"
+listener = "certificate"
+key_based_renewal = true
+
+[[enrollment_endpoint]]
+authentication = "client_certificate"
+listener = "certificate"
+path = "/key-based"
+renewal_only = true
+key_based_renewal = true
+"#;
+
+fn issued_with(days: i64, config: &str) -> Site {
     let mut site = Site::make(SigningAlgorithm::P256, &MovedClock(-50 * DAY));
+    site.configure(config);
     site.usual_accounts();
-    site.template(&template("Mesh", &format!("oid = \"{OID}\"\nmajor = 1")));
+    let more = format!("oid = \"{OID}\"\nmajor = 1\n[renewal]\nkey_based = true");
+    site.template(&template("Mesh", &more));
     let clock = MovedClock(-days * DAY);
     let (certificate, key) = site.serve_at(clock, |site| {
         let key = Key::generate();
@@ -80,4 +101,26 @@ fn expired_certificate_is_replaced() {
     client.run(&[]).expect(0).is("Mesh", "enroll", "done");
     client.pair_fits("Mesh");
     client.run(&[]).expect(0).is("Mesh", "leave", "-");
+}
+
+/// AC-5.2: the policy for key-based renewal is enough, with neither password nor permission; what was never had is not
+/// asked for there, and a certificate of another policy is renewed because both have one identifier.
+#[test]
+fn key_based_policy_renews_without_a_password_and_enrolls_for_nothing() {
+    let site = issued_with(21, KEY_BASED);
+    let url = format!(
+        "{}/KeyBasedRenewal_ADPolicyProvider_CEP_Certificate/service.svc/CEP",
+        site.certificate_base()
+    );
+    site.muster("account", &["set", "web1", "--group", "outside"]);
+    let other = "oid = \"1.3.6.1.4.1.99999.43\"\n[renewal]\nkey_based = true";
+    site.template(&template("Never", other));
+    let client = Client::new(&site, "web1");
+    let before = client.read("Mesh/cert.pem");
+    let ran = client.bare(&["--policy-url", &url]).expect(0);
+    ran.is("Mesh", "renew", "done");
+    assert!(ran.report["certificates"].as_array().unwrap().iter().all(|step| step["name"] != "Never"));
+    assert_ne!(client.read("Mesh/cert.pem"), before);
+    client.pair_fits("Mesh");
+    client.bare(&["--policy-url", &url]).expect(0).is("Mesh", "leave", "-");
 }
