@@ -170,3 +170,42 @@ fn openssl_renews_by_certificate_alone_twice_and_cannot_bring_company() {
     serve_after(&mut bed, library.as_os_str(), 620);
     assert_eq!(renew(&bed, &second, "third").0.status, 200);
 }
+
+/// AC-6.3: after one certificate was revoked, the command names those that were had with it, and how to revoke them.
+#[test]
+fn ac_6_3_revoking_an_older_certificate_shows_the_later_ones() {
+    let Some(mut bed) = bed() else { return };
+    bed.site.serve();
+    let alice = enroll(&bed, "alice", "first");
+    let key = bed.openssl.key(Key::P256, "second");
+    let request = bed.openssl.renewal_request(&key, "User", &[], &alice.der);
+    let cms = bed.openssl.cms(&request, &alice.pem, &alice.key, &[]);
+    let answer = bed.curl.issue(&bed.site, "alice", &cms);
+    let (old, new) = ("257", messages::text(&answer.body, "RequestID").unwrap());
+    let run = |arguments: &[&str]| {
+        let output = Command::new(muster_testkit::peers::muster())
+            .args(["cert", "--config"])
+            .arg(bed.site.installed("muster.toml"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8(text).unwrap()
+    };
+    let line: serde_json::Value = serde_json::from_str(&run(&["line", new, "--json"])).unwrap();
+    let members = line["members"].as_array().unwrap();
+    let old = members[0]["request"].as_u64().map_or(old.to_owned(), |id| id.to_string());
+    assert_eq!(members.len(), 2);
+    assert_eq!((&members[0]["how"], &members[1]["how"]), (&"first".into(), &"renewal".into()));
+    assert_eq!(members[1]["parent"].as_u64().unwrap().to_string(), old);
+    assert_eq!(members[1]["key"].as_str().unwrap().len(), 64);
+    let told = run(&["revoke", &old, "--reason", "superseded"]);
+    assert!(told.contains("1 later certificates of its line are still valid"), "{told}");
+    assert!(told.contains(members[1]["serial"].as_str().unwrap()), "{told}");
+    assert!(told.contains("muster cert revoke --line"), "{told}");
+    let told = run(&["revoke", "--line", new, "--reason", "keyCompromise"]);
+    assert!(told.contains("1 certificates are revoked (keyCompromise), 1 were before"), "{told}");
+    let line = run(&["line", &old]);
+    assert!(line.contains("superseded") && line.contains("keyCompromise"), "{line}");
+}
