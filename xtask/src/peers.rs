@@ -49,6 +49,13 @@ const PROGRAMS: &[Program] = &[
         variable: Some("MUSTER_PEER_CERTMONGER"),
     },
     Program {
+        name: "/usr/bin/python3",
+        probe: &["-c", "import cryptography"],
+        package: "python3-cryptography",
+        purpose: "enrolling with the certificate extension of samba-gpupdate",
+        variable: None,
+    },
+    Program {
         name: "tshark",
         probe: &["--version"],
         package: "tshark",

@@ -12,6 +12,7 @@
 pub mod ad;
 pub mod ad_site;
 pub mod bed;
+pub mod certmonger;
 pub mod executable;
 pub mod https;
 pub mod island;

@@ -1,103 +1,14 @@
-//! certmonger as the judge of `muster certmonger-submit`: it makes keys and requests, runs the helper, and keeps what
-//! comes. It is started without a bus, on a socket of its own.
+//! certmonger as the judge of `muster certmonger-submit`: what it gets, waits for, is refused, and renews.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use muster_testkit::certmonger::Certmonger;
 use muster_testkit::peers::{Peer, muster};
 use muster_testkit::site::{SigningAlgorithm, Site};
 use serde_json::Value;
-
-/// certmonger with folders of its own.
-struct Certmonger {
-    daemon: Child,
-    folder: PathBuf,
-}
-
-impl Drop for Certmonger {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-impl Certmonger {
-    fn start(certmonger: &Path, folder: PathBuf) -> Self {
-        for name in ["cas", "requests", "local", "config", "tmp", "home"] {
-            std::fs::create_dir_all(folder.join(name)).unwrap();
-        }
-        let socket = folder.join("socket");
-        let daemon = Command::new(certmonger)
-            .args(["-L", "-n", "-P"])
-            .arg(&socket)
-            .env("CERTMONGER_CAS_DIR", folder.join("cas"))
-            .env("CERTMONGER_REQUESTS_DIR", folder.join("requests"))
-            .env("CERTMONGER_LOCAL_CA_DIR", folder.join("local"))
-            .env("CERTMONGER_CONFIG_DIR", folder.join("config"))
-            .env("CERTMONGER_TMPDIR", folder.join("tmp"))
-            .env("CERTMONGER_SYSTEM_LOCK_FILE", folder.join("lock"))
-            .env("HOME", folder.join("home"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let this = Self { daemon, folder };
-        let begin = Instant::now();
-        while !socket.exists() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{}", this.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        this
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// `getcert ARGUMENTS`: what it printed, whatever its exit code.
-    fn getcert(&self, arguments: &[&str]) -> String {
-        let socket = format!("unix:path={}", self.file("socket").display());
-        let output = Command::new("getcert")
-            .args(arguments)
-            .env("CERTMONGER_PVT_ADDRESS", socket)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    }
-
-    /// Asks for a certificate for a template, in files named after it.
-    fn request(&self, name: &str, template: &str, more: &[&str]) {
-        let (key, certificate) = (self.file(&format!("{name}.key")), self.file(&format!("{name}.pem")));
-        let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
-        let files = ["request", "-I", name, "-c", "muster", "-T", template, "-k", key, "-f", certificate];
-        let said = self.getcert(&[&files[..], more].concat());
-        assert!(said.contains("New signing request"), "{said}");
-    }
-
-    /// Waits until a request has this status, and returns all that certmonger says about it.
-    #[track_caller]
-    fn wait(&self, name: &str, status: &str) -> String {
-        let begin = Instant::now();
-        loop {
-            let said = self.getcert(&["list", "-i", name]);
-            if said.contains(&format!("status: {status}")) {
-                return said;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(40), "not {status}: {said}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
 
 const WATCHED: &str = r#"
 name = "Watched"
@@ -156,8 +67,7 @@ fn certmonger_gets_waits_for_is_refused_and_renews() {
     site.usual_accounts();
     site.template(WATCHED);
     let certmonger = Certmonger::start(&certmonger, site.path("certmonger"));
-    let said = certmonger.getcert(&["add-ca", "-c", "muster", "-e", &helper(&site, &certmonger)]);
-    assert!(said.contains("New CA \"muster\" added"), "{said}");
+    certmonger.add_ca(&helper(&site, &certmonger));
 
     let roots = certmonger.file("roots.pem");
     certmonger.request("computer", "Computer", &["-F", roots.to_str().unwrap()]);
