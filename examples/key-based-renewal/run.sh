@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A machine without a domain enrolls once with a password, forgets it, and renews twice with its certificate alone; then
-# it is lost. Usage: examples/key-based-renewal/run.sh [FOLDER]
+# A machine without a domain or an account enrolls once with a one-time token and renews twice with its certificate
+# alone; then it is lost. Usage: examples/key-based-renewal/run.sh [FOLDER]
 # (default: a temporary one; the ports 9643 to 9645 of loopback, or PORT and the two after it; MUSTER names the executable)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -38,8 +38,9 @@ kind = "computer"
 eku = ["1.3.6.1.5.5.7.3.2"]
 
 [subject]
-source = "request"
-allow_dns = ["own"]
+source = "identity"
+common_name = "dns_name"
+alternatives = ["dns_names"]
 
 [key]
 algorithms = ["p256"]
@@ -49,21 +50,11 @@ usage = ["digital_signature"]
 days = 90
 renew_before_days = 30
 
-[issuance]
-approval = true
-renewal_without_approval = true
-
 [renewal]
 key_based = true
 window_percent = 100    # at any time, so that this can be shown; leave it out
-
-[permissions]
-enroll = ["group:newcomers"]
 END
 run template put device.toml
-head -c 18 /dev/urandom | base64 >password
-chmod 600 password
-run account add kiosk7 --kind computer --group newcomers --dns kiosk7.example.com --password-file password
 "$MUSTER" serve 2>server.log &
 server=$!
 trap 'kill "$server" 2>/dev/null || true' EXIT
@@ -72,28 +63,27 @@ policy=https://localhost:$port/ADPolicyProvider_CEP_UsernamePassword/service.svc
 renewal=https://localhost:$((port + 1))/KeyBasedRenewal_ADPolicyProvider_CEP_Certificate/service.svc/CEP
 common=(--no-cache --ca-file ca/ca.pem --ca-only)
 
-say 'The machine: once with its password; an officer looks at it'
-run enroll "${common[@]}" --policy-url "$policy" --user kiosk7 --password-file password \
-    --template Device --dns kiosk7.example.com --out kiosk7.pem || [ $? -eq 4 ]
-id=$("$MUSTER" request list --json | sed -n 's/.*"id": \([0-9]*\).*/\1/p' | head -1)
-run request approve "$id"
-run enroll "${common[@]}" --resume --state kiosk7.pem.pending.json --user kiosk7 --password-file password
+say 'An officer makes a token: for this template, this name, once, within an hour'
+token=$("$MUSTER" token create --template Device --dns kiosk7.example.com --uses 1 --ttl 1h)
+printf '%s\n' "$token" | sed '/^password/s/ [^ ]*$/ (handed to the machine)/'
+user=$(printf '%s\n' "$token" | sed -n 's/^user name *//p')
+(umask 077 && printf '%s\n' "$token" | sed -n 's/^password *//p' >password)
 
-say 'From now on there is no password, and no permission to enroll'
+say 'The machine enrolls once; then there is no password any more'
+run enroll "${common[@]}" --policy-url "$policy" --user "$user" --password-file password \
+    --template Device --out kiosk7.pem
 rm password
-(umask 077 && head -c 64 /dev/urandom | base64 -w 0 >forgotten)
-run account password kiosk7 --password-file forgotten
-rm forgotten
-run account set kiosk7 --group machines
+run token list
+serial=$("$MUSTER" cert list --account "$user" --json | sed -n 's/.*"serial": "\([0-9a-f]*\)".*/\1/p' | head -1)
 
 say 'It renews with its certificate alone, twice in a row'
 for _ in 1 2; do
     run renew "${common[@]}" --policy-url "$renewal" --cert kiosk7.pem
 done
-run cert line "$id"
+run cert line "$serial"
 
 say 'The machine is lost'
-run cert revoke --line "$id" --reason keyCompromise
-run cert line "$id"
+run cert revoke --line "$serial" --reason keyCompromise
+run cert line "$serial"
 run renew "${common[@]}" --policy-url "$renewal" --cert kiosk7.pem && exit 1
 echo "refused, as it must be"

@@ -80,7 +80,19 @@ pub fn host(uri: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::host;
+    use muster_core::Method;
+
+    use super::{host, server};
+
+    /// The fifth field of a value of msPKI-Enrollment-Servers tells of key-based renewal, the third of renewals alone.
+    #[test]
+    fn published_address_tells_of_key_based_renewal() {
+        let uri = "https://pki.corp.example/renewal";
+        let value = |renewal| server(uri, Method::ClientCertificate, 7, renewal).to_string();
+        assert_eq!(value((true, true)), format!("7\n8\n1\n{uri}\n1"));
+        assert_eq!(value((true, false)), format!("7\n8\n1\n{uri}\n0"));
+        assert_eq!(value((false, false)), format!("7\n8\n0\n{uri}\n0"));
+    }
 
     #[test]
     fn host_is_read_from_the_address() {

@@ -58,6 +58,21 @@ impl Site {
         site
     }
 
+    /// The same with an address for key-based renewal ([`Self::ces_key_based`]) where the template `User` is
+    /// renewed at any time.
+    #[must_use]
+    pub fn start_key_based(algorithm: SigningAlgorithm) -> Self {
+        let mut site = Self::make(algorithm, &SystemClock);
+        site.configure(
+            "[[enrollment_endpoint]]\nauthentication = \"client_certificate\"\nlistener = \"certificate\"\n\
+             path = \"/key-based\"\nrenewal_only = true\nkey_based_renewal = true\n",
+        );
+        let user = site.muster("template", &["show", "User"]);
+        site.template(&format!("{user}\n[renewal]\nkey_based = true\nwindow_percent = 100\n"));
+        site.serve();
+        site
+    }
+
     /// An installation made at the time of `clock`, not served yet.
     #[must_use]
     pub fn make(algorithm: SigningAlgorithm, clock: &dyn Clock) -> Self {
@@ -220,6 +235,12 @@ impl Site {
     #[must_use]
     pub fn ces_certificate(&self) -> String {
         format!("{}/{}/service.svc/CES", self.certificate_base(), self.enrollment("Certificate"))
+    }
+
+    /// The enrollment service of [`Self::start_key_based`].
+    #[must_use]
+    pub fn ces_key_based(&self) -> String {
+        format!("{}/key-based", self.certificate_base())
     }
 
     /// The name of the CA.

@@ -21,10 +21,14 @@ struct Client {
 }
 
 fn client() -> Option<Client> {
+    client_at(|| Site::start(SigningAlgorithm::Rsa2048))
+}
+
+fn client_at(site: impl FnOnce() -> Site) -> Option<Client> {
     let program = Peer::AdcsRs.or_not_run()?;
     // Its CMS writes the signer's certificate anew and gives every signature algorithm a NULL, which is right for RSA
     // alone: with another CA key the certificate in a renewal is no longer the one that was issued, and is refused.
-    let bed = Bed::or_not_run(|| Site::start(SigningAlgorithm::Rsa2048))?;
+    let bed = Bed::or_not_run(site)?;
     Some(Client { program, bed })
 }
 
@@ -130,6 +134,28 @@ fn enrolls_asks_and_renews() {
         let without = client.refusal(None, &renew, &[]);
         assert!(without.contains("FailedAuthentication"), "{without}");
     }
+}
+
+#[test]
+fn renews_by_certificate_alone() {
+    let Some(client) = client_at(|| Site::start_key_based(SigningAlgorithm::Rsa2048)) else { return };
+    let Bed { site, openssl, .. } = &client.bed;
+    let [oid, major, minor] = &client.template("alice", "User");
+    let template = [oid.as_str(), major, minor];
+    let enroll = |name: &str| {
+        let key = openssl.key(Key::Rsa2048, name);
+        let (der, _) = client.bed.enroll("alice", "User", &key, &[]);
+        (openssl.pem(name, &der), key)
+    };
+    let ((pem, key), (other, other_key)) = (enroll("alice"), enroll("other"));
+    let (url, new_key) = (site.ces_key_based(), openssl.key(Key::P256, "new"));
+    let renew = [&["renew", &url, &new_key, &key, &pem], &template[..]].concat();
+    let refused = client.refusal(None, &renew, &["--cert", &other, "--key", &other_key]);
+    assert!(refused.contains("not the one that signed"), "{refused}");
+    let renewed = client.exchange(None, &renew, &["--cert", &pem, "--key", &key]);
+    let renewed = client.certificate(&renewed, "renewed");
+    let ours = openssl.run(&["pkey", "-in", &new_key, "-pubout"]);
+    assert_eq!(openssl.run(&["x509", "-in", &renewed, "-noout", "-pubkey"]), ours);
 }
 
 #[test]

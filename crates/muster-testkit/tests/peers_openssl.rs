@@ -285,6 +285,46 @@ fn renewal_with_an_ed25519_key_in_the_request_is_taken() {
     assert_issued(&bed, &renew(&bed, "alice", &cms));
 }
 
+/// T25: old clients sign with SHA-1. It proves that they have the key; nothing that the CA signs has it, and the log
+/// says so of the request.
+#[test]
+fn t25_renewal_signed_with_sha1_is_taken_and_logged() {
+    let Some(bed) = Bed::or_not_run(|| Site::start(SigningAlgorithm::P256)) else { return };
+    let openssl = &bed.openssl;
+    let logged = || bed.site.log().matches("sha1=true").count();
+    for (number, kind) in [Key::P256, Key::Rsa2048].into_iter().enumerate() {
+        let old_key = openssl.key(kind, &format!("old{number}"));
+        let (old, _) = bed.enroll("alice", "User", &old_key, &[]);
+        let pem = openssl.pem(&format!("old{number}"), &old);
+        let key = openssl.key(Key::P256, &format!("new{number}"));
+        let before = logged();
+        for options in [&["-md", "sha1"][..], &["-md", "sha1", "-noattr"]] {
+            let request = openssl.renewal_request(&key, "User", &[], &old);
+            let cms = openssl.cms(&request, &pem, &old_key, options);
+            // 1.3.14.3.2.26
+            let sha1 = [0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a];
+            assert!(cms.windows(sha1.len()).any(|octets| octets == sha1), "SHA-1 is in it");
+            let answer = renew(&bed, "alice", &cms);
+            assert_issued(&bed, &answer);
+            let issued = openssl.path("renewed.pem");
+            let text = String::from_utf8(openssl.run(&["x509", "-in", &issued, "-noout", "-text"])).unwrap();
+            assert!(
+                text.contains("ecdsa-with-SHA256") && !text.to_lowercase().contains("withsha1"),
+                "{text}"
+            );
+            let response = from_base64(full_response(&answer.body).unwrap());
+            assert!(!response.windows(sha1.len()).any(|octets| octets == sha1), "SHA-1 in the answer");
+            // It proves no less for that: another key's signature is refused.
+            let forged = openssl.forge(&pem, &format!("forged{number}"));
+            let cms = openssl.cms(&request, &forged.0, &forged.2, options);
+            let answer = renew(&bed, "alice", &cms);
+            assert_eq!(answer.status, 500, "{}", answer.body);
+            assert!(certificate(&answer.body).is_none(), "{}", answer.body);
+        }
+        assert!(logged() >= before + 2, "{}", bed.site.log());
+    }
+}
+
 #[test]
 fn renewals_that_prove_nothing_are_refused() {
     let Some(bed) = Bed::or_not_run(|| Site::start(SigningAlgorithm::P256)) else { return };

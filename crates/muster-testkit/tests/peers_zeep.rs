@@ -423,3 +423,63 @@ fn client_certificate_signs_in_at_both_services() {
     let answer = without.as_user("alice", policies());
     assert_eq!(answer["subcodes"], json!(["FailedAuthentication"]), "{answer}");
 }
+
+/// AC-5.2, AC-5.6: OpenSSL signs the renewal with the old key, zeep writes the envelope, the old certificate opens the
+/// connection; neither password nor permission to enroll takes part.
+#[test]
+fn key_based_renewal_by_openssl_and_zeep() {
+    let (Some(python), Some(openssl)) = (Peer::Python.or_not_run(), Peer::OpenSsl.or_not_run()) else {
+        return;
+    };
+    let site = Site::start_key_based(SigningAlgorithm::P256);
+    site.usual_accounts();
+    let openssl = OpenSsl::new(openssl, &site);
+    let (cep, ces, key_based) = (site.cep(), site.ces(), site.ces_key_based());
+    let mut by_password = Zeep::start(&site, &python, [&cep, &ces], &[]);
+    let mut enroll = |account: &str, name: &str| {
+        let key = openssl.key(Key::P256, name);
+        let request = base64(&openssl.request(&key, "User", &[]));
+        let issued = by_password.as_user(account, json!({"do": "issue", "request": request}));
+        let der = from_base64(issued["certificate"].as_str().unwrap());
+        (openssl.pem(name, &der), der, key)
+    };
+    let (pem, old, key) = enroll("alice", "alice");
+    let (second, _, second_key) = enroll("alice", "second");
+    let (bob, _, bob_key) = enroll("bob", "bob");
+    site.muster("account", &["set", "alice", "--group", "nobody"]);
+
+    let new_key = openssl.key(Key::P256, "new");
+    let request = openssl.renewal_request(&new_key, "User", &[], &old);
+    let renewal = base64(&openssl.cms(&request, &pem, &key, &[]));
+    let at = |certificate: &[&str]| {
+        Zeep::start(&site, &python, [&site.cep_certificate(), &key_based], certificate)
+    };
+    let issue = |request: &str| json!({"do": "issue", "request": request});
+
+    // Another certificate in the connection than the one that signs: of the same account, of another, none.
+    for other in [[second.as_str(), &second_key], [&bob, &bob_key]] {
+        let answer = at(&other).call(issue(&renewal));
+        assert_eq!(error_code(&answer), "0x8009400e", "{answer}");
+        assert!(answer["reason"].as_str().unwrap().contains("not the one that signed"), "{answer}");
+    }
+    let answer = at(&[]).call(issue(&renewal));
+    assert_eq!(answer["subcodes"], json!(["FailedAuthentication"]), "{answer}");
+    // A first enrollment is none of this address's business.
+    let mut alice = at(&[&pem, &key]);
+    let first = base64(&openssl.request(&openssl.key(Key::P256, "first"), "User", &[]));
+    let answer = alice.call(issue(&first));
+    assert!(answer.get("fault").is_some() && answer["RequestID"].is_null(), "{answer}");
+
+    let answer = alice.call(issue(&renewal));
+    assert_eq!(answer["disposition"], "Issued", "{answer}");
+    let renewed = openssl.pem("renewed", &from_base64(answer["certificate"].as_str().unwrap()));
+    let of = |pem: &str, what: &str| {
+        String::from_utf8(openssl.run(&["x509", "-in", pem, "-noout", what])).unwrap()
+    };
+    let public_key = openssl.run(&["pkey", "-in", &new_key, "-pubout"]);
+    assert_eq!(of(&renewed, "-pubkey").into_bytes(), public_key);
+    assert_eq!(of(&renewed, "-subject"), of(&pem, "-subject"));
+    // It serves at once to ask for its own number.
+    let queried = at(&[&renewed, &new_key]).call(json!({"do": "query", "id": answer["id"]}));
+    assert_eq!(queried["certificate"], answer["certificate"], "{queried}");
+}

@@ -168,6 +168,28 @@ async fn accounts() {
     assert_eq!(admin.json("account list").as_array().unwrap().len(), 5, "what failed left nothing");
 }
 
+/// An account that signs in with certificates alone: no password does, not even an empty one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn account_without_a_password() {
+    let admin = Admin::new().await;
+    let _server = admin.site.serve();
+    let said = admin.remark("account add kiosk --kind computer --no-password");
+    assert_eq!(said, "account kiosk added, without a password");
+    assert_eq!(admin.json("account show kiosk")["has_password"], false);
+    let request = Key::generate().request("Computer");
+    for password in ["", "a good password", "kiosk"] {
+        let answer = admin.post("kiosk", password, |m| m.issue(&request)).await;
+        assert!(answer.text().contains("FailedAuthentication"), "{password:?}: {}", answer.text());
+    }
+    let usage = admin.usage("account add x --no-password --password-file FOLDER/password");
+    assert!(usage.contains("cannot be used with"), "{usage}");
+    // An account has a password from when one is set.
+    admin.remark("account set kiosk --dns kiosk.example.test");
+    admin.remark("account password kiosk --password-file FOLDER/password");
+    assert_eq!(admin.json("account show kiosk")["has_password"], true);
+    assert_eq!(admin.post("kiosk", "a good password", |m| m.issue(&request)).await.status, 200);
+}
+
 #[tokio::test]
 async fn templates() {
     let admin = Admin::new().await;

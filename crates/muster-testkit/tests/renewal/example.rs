@@ -21,8 +21,9 @@ fn example_renews_twice_without_a_password_and_stops_when_revoked() {
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.matches("└ renewed: 4d").count(), 4, "{text}");
     assert_eq!(text.matches("  valid  ").count(), 3, "{text}");
+    assert!(text.contains("  used   1/1   Device"), "{text}");
     assert!(text.contains("3 certificates are revoked (keyCompromise), 0 were before"), "{text}");
     assert!(text.contains("This certificate has been revoked"), "{text}");
     assert!(text.trim_end().ends_with("refused, as it must be"), "{text}");
-    assert!(!folder.path().join("password").exists() && !folder.path().join("forgotten").exists());
+    assert!(!folder.path().join("password").exists());
 }

@@ -15,7 +15,7 @@ use crate::output::{Failure, Outcome, Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Account {
-    /// Add an account; the password is asked for, or read from a file.
+    /// Add an account; the password is asked for, or read from a file, unless there is to be none.
     Add(Add),
     /// Change names and groups of an account; what is not named stays.
     Set(Set),
@@ -62,6 +62,9 @@ pub(crate) struct Add {
     names: Names,
     #[command(flatten)]
     password: PasswordSource,
+    /// No password: the account signs in with certificates only, until 'muster account password' sets one.
+    #[arg(long, conflicts_with = "password_file")]
+    no_password: bool,
 }
 
 /// The name of an account that the store may hold; those with a domain belong to a directory.
@@ -167,10 +170,15 @@ pub(crate) async fn run(command: Account, admin: &Admin, output: Output) -> Outc
                 token: None,
             };
             add.names.apply(&mut principal)?;
-            let hash = add.password.hash()?;
+            let hash = if add.no_password { None } else { Some(add.password.hash()?) };
             store.put_account(principal, admin.actor(), now()).await?;
-            store.set_password_hash(add.name.clone(), hash, admin.actor(), now()).await?;
-            output.note(format_args!("account {} added", add.name));
+            match hash {
+                Some(hash) => {
+                    store.set_password_hash(add.name.clone(), hash, admin.actor(), now()).await?;
+                    output.note(format_args!("account {} added", add.name));
+                }
+                None => output.note(format_args!("account {} added, without a password", add.name)),
+            }
         }
         Account::Set(set) => {
             let mut account = find(admin, &set.name).await?;
