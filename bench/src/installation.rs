@@ -87,6 +87,30 @@ impl Installation {
         Ok(SocketAddr::new(self.address.ip(), port))
     }
 
+    /// Adds an address for key-based renewal, and lets the template be renewed there at any time.
+    pub(crate) async fn renew_by_certificate(&self) -> Result<Service> {
+        let mut text = fs::read_to_string(&self.config)?;
+        text.push_str(
+            "\n[[enrollment_endpoint]]\nauthentication = \"client_certificate\"\nlistener = \"certificate\"\n\
+             path = \"/renewal\"\nrenewal_only = true\nkey_based_renewal = true\n",
+        );
+        fs::write(&self.config, text)?;
+        let all = defaults::templates()?;
+        let mut template = all.into_iter().find(|t| t.name == TEMPLATE).context("no template")?;
+        template.renewal.key_based = true;
+        template.renewal.window_percent = 100;
+        let actor = Actor::Officer("bench".to_owned());
+        self.store()?.put_template(template, setup::random_arcs()?, actor, SystemClock.now()).await?;
+        let settings = Settings::load(&self.config)?;
+        let endpoint = settings.enrollment_endpoints.iter().find(|endpoint| endpoint.key_based_renewal);
+        Ok(Service { url: endpoint.context("no such service")?.uri.clone(), login: Login::Certificate })
+    }
+
+    /// The store, as another process has it.
+    pub(crate) fn store(&self) -> Result<Store> {
+        open(&self.directory)
+    }
+
     /// Adds an account like the first, which has no password.
     pub(crate) async fn add_account(&self, name: &str) -> Result<()> {
         let store = open(&self.directory)?;
@@ -135,7 +159,7 @@ impl Installation {
 
 fn services(settings: &Settings, method: Method, login: Login) -> Result<(Service, Service)> {
     let find = |endpoints: &[Arc<Endpoint>]| {
-        let found = endpoints.iter().find(|endpoint| endpoint.method == method);
+        let found = endpoints.iter().find(|endpoint| endpoint.method == method && !endpoint.renewal_only);
         let url = found.context("no such service")?.uri.clone();
         anyhow::Ok(Service { url, login: login.clone() })
     };

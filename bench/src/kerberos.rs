@@ -102,7 +102,8 @@ async fn in_realm(
     let mut connection = server.target.connect().await?;
     let certificate = message::certificate(connection.exchange(&request).await?)?;
     let ca = installation.ca_certificate();
-    let showing = Target::showing(installation.certificate_address()?, &ca, certificate, requester.key())?;
+    let showing =
+        Target::showing(installation.certificate_address()?, &ca, certificate, requester.key().to_tls())?;
     let of = |method, login| installation.services(method, login).map(|(_, enrollment)| enrollment);
     let logins = [
         ("password", server.target.clone(), installation.enrollment.clone()),
@@ -129,12 +130,12 @@ async fn in_realm(
         }
     }
     server.stop()?;
-    results.tickets.extend(loads.iter().map(|(scenario, _, _)| scenario.medians()));
+    results.others.extend(loads.iter().map(|(scenario, _, _)| scenario.medians()));
     let alone = median(&floors);
     results
         .singles
         .push(("accept a ticket by GSSAPI, in a loop, replay cache on".to_owned(), format!("{alone:.1} µs")));
-    if let [password, _, ticket, ..] = results.tickets.as_slice() {
+    if let [password, _, ticket, ..] = results.others.as_slice() {
         let more = ticket.server_cpu - password.server_cpu;
         let what = "server CPU of an enrollment by ticket over one by password, 64 clients";
         results.singles.push((what.to_owned(), format!("{more:+.1} µs")));
@@ -209,7 +210,7 @@ async fn in_directory(
     server.stop()?;
     let medians = policies.medians();
     let (cpu, what) = (medians.server_cpu / 1e3, "processor time of such an answer, ms");
-    results.tickets.push(medians);
+    results.others.push(medians);
     results.verdicts.push(Verdict {
         what: what.to_owned(),
         target: format!("< {POLICY_TARGET}"),

@@ -37,9 +37,11 @@ pub(crate) struct Run {
     pub(crate) server_cpu: f64,
 }
 
-/// Sends all requests by `clients` clients to the server with this process number.
+/// Sends all requests by `clients` clients to the server with this process number. With several targets, which are the
+/// server as different callers see it, connections that are kept take turns, and so do the requests of those that are
+/// not.
 pub(crate) async fn run(
-    target: &Target,
+    targets: &[Target],
     server: u32,
     clients: usize,
     mode: Mode,
@@ -49,9 +51,10 @@ pub(crate) async fn run(
     let requests = Arc::new(requests);
     let next = Arc::new(AtomicUsize::new(0));
     let start = Arc::new(Barrier::new(clients + 1));
+    let targets: Arc<[Target]> = targets.into();
     let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let client = Client { target: target.clone(), mode, parse };
+    for number in 0..clients {
+        let client = Client { targets: Arc::clone(&targets), number, mode, parse };
         tasks.spawn(client.run(Arc::clone(&requests), Arc::clone(&next), Arc::clone(&start)));
     }
     start.wait().await;
@@ -79,12 +82,18 @@ pub(crate) async fn run(
 }
 
 struct Client {
-    target: Target,
+    targets: Arc<[Target]>,
+    number: usize,
     mode: Mode,
     parse: Parse,
 }
 
 impl Client {
+    async fn connect(&self, number: usize) -> Result<Connection> {
+        let target = self.targets.iter().cycle().nth(number % self.targets.len().max(1));
+        target.context("no target")?.connect().await.context("cannot connect")
+    }
+
     async fn run(
         self,
         requests: Arc<Vec<Vec<u8>>>,
@@ -92,19 +101,21 @@ impl Client {
         start: Arc<Barrier>,
     ) -> Result<Vec<(Vec<u8>, Duration)>> {
         let mut kept = match self.mode {
-            Mode::KeepAlive => Some(self.target.connect().await.context("cannot connect")),
+            Mode::KeepAlive => Some(self.connect(self.number).await),
             Mode::NewConnection => None,
         };
         // All must get here, whatever becomes of them, or the others would wait for ever.
         start.wait().await;
         let mut done = Vec::new();
-        while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(request) = requests.get(number) else { break };
             let began = Instant::now();
             let mut fresh: Option<Connection> = None;
             let connection = match &mut kept {
                 Some(Ok(connection)) => connection,
                 Some(Err(_)) => break,
-                None => fresh.insert(self.target.connect().await?),
+                None => fresh.insert(self.connect(number).await?),
             };
             let answer = (self.parse)(connection.exchange(request).await?)?;
             done.push((answer, began.elapsed()));

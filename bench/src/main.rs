@@ -13,6 +13,7 @@ mod measure;
 mod message;
 mod neighbour;
 mod process;
+mod renewal;
 mod report;
 mod scenario;
 mod suite;
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     /// Print as docs/benchmarks.md has it.
     #[arg(long)]
     markdown: bool,
-    /// Only these parts: p256, rsa2048, stored, policies, cfssl, kerberos.
+    /// Only these parts: p256, rsa2048, stored, policies, renewal, cfssl, kerberos.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Of the enrollments only the loads whose name contains this text.

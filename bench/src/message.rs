@@ -77,6 +77,19 @@ impl Service {
         wire::request("GET", self.path(), "text/plain", None, "")
     }
 
+    /// An Issue message around a request; renewals, too.
+    pub(crate) fn issue(&self, request: Vec<u8>, random: &SystemRandom) -> Result<Vec<u8>> {
+        let request = RequestSecurityToken {
+            preferred_language: None,
+            operation: Operation::Issue {
+                token: BinarySecurityToken { value_type: ValueType::Pkcs10, bytes: request },
+                request_id: None,
+            },
+            additional_context: Vec::new(),
+        };
+        self.post(&request.to_envelope(&self.header(random)))
+    }
+
     /// A GetPolicies message.
     pub(crate) fn get_policies(&self) -> Result<Vec<u8>> {
         let client = Client { last_update: None, preferred_language: None };
@@ -124,16 +137,7 @@ impl Requester {
 
     /// So many Issue messages, ready to be sent.
     pub(crate) fn issue(&self, service: &Service, template: &str, count: usize) -> Result<Vec<Vec<u8>>> {
-        let message = || {
-            let token = BinarySecurityToken { value_type: ValueType::Pkcs10, bytes: self.pkcs10(template)? };
-            let request = RequestSecurityToken {
-                preferred_language: None,
-                operation: Operation::Issue { token, request_id: None },
-                additional_context: Vec::new(),
-            };
-            service.post(&request.to_envelope(&service.header(&self.random)))
-        };
-        (0..count).map(|_| message()).collect()
+        (0..count).map(|_| service.issue(self.pkcs10(template)?, &self.random)).collect()
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Results {
     pub(crate) authorities: Vec<Authority>,
     pub(crate) stored: Vec<Stored>,
     pub(crate) policies: Vec<Medians>,
-    /// Loads, single values and targets of tickets.
-    pub(crate) tickets: Vec<Medians>,
+    /// Loads, single values and targets of tickets and of renewals.
+    pub(crate) others: Vec<Medians>,
     pub(crate) singles: Vec<(String, String)>,
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) neighbour: Neighbour,
@@ -128,7 +128,7 @@ impl Results {
         for stored in &self.stored {
             row(&stored.medians, floor);
         }
-        for medians in self.policies.iter().chain(&self.tickets) {
+        for medians in self.policies.iter().chain(&self.others) {
             row(medians, None);
         }
         if let Neighbour::Run(scenarios) = &self.neighbour {

@@ -70,14 +70,26 @@ impl Scenario {
         parse: load::Parse,
     ) -> Result<()> {
         let expected = requests.len();
-        let mut run = load::run(target, server.pid(), self.clients, self.mode, requests, parse).await?;
         let mut counter = Counter::new(requester.public_key());
-        for certificate in std::mem::take(&mut run.answers) {
+        for certificate in self.load(server, std::slice::from_ref(target), requests, parse).await? {
             counter.add(&certificate)?;
         }
         ensure!(counter.count() == expected, "{} certificates for {expected} requests", counter.count());
-        self.runs.push(run);
         Ok(())
+    }
+
+    /// One run of requests by several callers; what was taken out of the answers is still to be looked at.
+    pub(crate) async fn load(
+        &mut self,
+        server: &Server,
+        targets: &[Target],
+        requests: Vec<Vec<u8>>,
+        parse: load::Parse,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut run = load::run(targets, server.pid(), self.clients, self.mode, requests, parse).await?;
+        let answers = std::mem::take(&mut run.answers);
+        self.runs.push(run);
+        Ok(answers)
     }
 
     /// One run of GetPolicies; each answer must offer so many templates.
@@ -91,11 +103,18 @@ impl Scenario {
         let offered = message::templates(connection.exchange(&service.get_policies()?).await?)?;
         ensure!(offered == templates, "{offered} templates offered, {templates} expected");
         let requests = (0..self.requests).map(|_| service.get_policies()).collect::<Result<_>>()?;
-        let run = load::run(&server.target, server.pid(), self.clients, self.mode, requests, |answer| {
-            let complete = answer.ends_with(b"</s:Envelope>");
-            ensure!(complete, "a policy answer is cut off");
-            Ok(Vec::new())
-        });
+        let run = load::run(
+            std::slice::from_ref(&server.target),
+            server.pid(),
+            self.clients,
+            self.mode,
+            requests,
+            |answer| {
+                let complete = answer.ends_with(b"</s:Envelope>");
+                ensure!(complete, "a policy answer is cut off");
+                Ok(Vec::new())
+            },
+        );
         self.runs.push(run.await?);
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::measure::{self, median, micros};
 use crate::message::Requester;
 use crate::neighbour;
 use crate::process::Server;
+use crate::renewal;
 use crate::report::{Authority, Neighbour, Results, Stored};
 use crate::scenario::{Scenario, warm_up};
 
@@ -56,6 +57,9 @@ async fn everywhere(
     if arguments.wants("policies") {
         say("policies");
         policies(arguments, folder, results).await?;
+    }
+    if arguments.wants("renewal") {
+        renewal::measure(arguments, folder, results).await?;
     }
     if arguments.wants("cfssl") {
         say("cfssl");

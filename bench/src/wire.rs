@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use muster_client::key::PrivateKey;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -38,9 +37,9 @@ impl Target {
         address: SocketAddr,
         ca: &Path,
         certificate: Vec<u8>,
-        key: &PrivateKey,
+        key: PrivateKeyDer<'static>,
     ) -> Result<Self> {
-        Self::build(address, ca, Some((vec![CertificateDer::from(certificate)], key.to_tls())))
+        Self::build(address, ca, Some((vec![CertificateDer::from(certificate)], key)))
     }
 
     fn build(
