@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use muster_server::SystemClock;
 use muster_testkit::ad::{Ad, Forest, SERVICES, Tickets, template_dn};
+use muster_testkit::ad_site::AdSite;
 use muster_testkit::peers;
 use muster_testkit::site::{SigningAlgorithm, Site};
 use muster_testkit::tools::{Ran, run_command};
@@ -455,4 +456,137 @@ fn unknown_template_is_not_published() {
     assert!(!ran.ok && ran.errors.contains("the directory has no template 'Nonsense'"), "{}", ran.all());
     let template = template_dn("User");
     assert!(found(&bed.ad, &template).contains("pKICertificateTemplate"));
+}
+
+#[test]
+fn check_names_the_accounts_that_share_a_service_principal_name() {
+    Ad::of_its_own("", |ad| {
+        let Some(bed) = Bed::configured("http") else { return };
+        let user = ad.user(&[]);
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(peers::script("duplicate_spn.py")).args([&user, "HTTP/CES.CORP.TEST"]);
+        let ran = run_command(command, b"");
+        assert!(ran.ok, "{}", ran.all());
+        let (ok, findings) = bed.check();
+        let wrong = wrong(&findings);
+        let [finding] = wrong.as_slice() else { panic!("{findings:#?}") };
+        let start =
+            "the KDC of CORP.TEST gives no tickets for HTTP/ces.corp.test: several accounts have this name: ";
+        assert!(!ok && finding.contains(start), "{finding}");
+        assert!(finding.contains("svc-ces") && finding.contains(&user), "{finding}");
+        assert!(finding.contains("samba-tool spn delete"), "{finding}");
+    });
+}
+
+/// What administrators keep in NTAuth themselves is neither taken nor counted as this CA's.
+#[test]
+fn nt_auth_of_others_keeps_what_it_has() {
+    Ad::of_its_own("", |ad| {
+        let Some(bed) = Bed::configured("http") else { return };
+        let admin = administrator();
+        let dn = format!("CN=NTAuthCertificates,{SERVICES}");
+        let der = |pem: &Path| {
+            let mut command = Command::new("openssl");
+            command.args(["x509", "-outform", "DER", "-in"]).arg(pem);
+            muster_testkit::tools::base64(&run_command(command, b"").output)
+        };
+        let (theirs, ours) = (der(&ad.ca()), der(&bed.site.ca()));
+        let ldif = format!(
+            "dn: {dn}\nchangetype: modify\nreplace: cACertificate\ncACertificate:: {theirs}\n-\n\
+             replace: description\ndescription: kept by hand\n"
+        );
+        let modify = ["-Q", "-Y", "GSSAPI", "-H", "ldap://dc1.corp.test"];
+        let ran = admin.run_with("ldapmodify", &modify, ldif.as_bytes());
+        assert!(ran.ok, "{}", ran.all());
+        // What changes with every write is no content.
+        let content = || {
+            let entry = found(ad, &dn);
+            let lines =
+                entry.lines().filter(|l| !l.starts_with("uSNChanged") && !l.starts_with("whenChanged"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = content();
+        let name = &bed.ca;
+        bed.good(Some(&admin), &["publish", "--as-me", "--template", "User"]);
+        assert_eq!(content(), before);
+        let said = bed.good(None, &["check"]).text();
+        assert!(said.contains(&format!("NTAuth does not have {name}")), "{said}");
+        let ran = bed.run(Some(&admin), &["publish", "--as-me", "--nt-auth"], "corp.test\n");
+        assert!(ran.ok, "{}", ran.all());
+        let both = found(ad, &dn);
+        assert!(both.contains(&theirs) && both.contains(&ours), "{both}");
+        assert!(bed.good(None, &["check"]).text().contains(&format!("NTAuth has {name}")));
+
+        bed.good(Some(&admin), &["unpublish", "--as-me"]);
+        assert_eq!(content(), before);
+    });
+}
+
+/// What runs stays what an officer agreed to: content that was accepted goes on when the directory has other dangerous
+/// content, until that is accepted too.
+#[test]
+fn former_content_stays_in_force_when_an_accepted_template_changes() {
+    const SMART_CARD_LOGON: &str = "1.3.6.1.4.1.311.20.2.2";
+    let Some(mut bed) = Bed::configured("http") else { return };
+    let admin = administrator();
+    let name = bed.ad.template("User", &["(OA;;CR;ENROLL;;{CertEnrollers})"]);
+    let dn = template_dn(&name);
+    bed.ad.set(&dn, "msPKI-Certificate-Name-Flag", &["1"]);
+    bed.good(Some(&admin), &["publish", "--as-me", "--template", &name]);
+    bed.good(None, &["templates", "accept", &name, "--yes"]);
+    bed.site.serve();
+
+    let alice = bed.ad.kinit("alice");
+    let enroll = |bed: &Bed, file: &str| {
+        let mut command = Command::new(peers::muster());
+        let url = format!("https://{HOST}:{}/ADPolicyProvider_CEP_Kerberos/service.svc/CEP", bed.site.port());
+        command.args(["enroll", "--kerberos", "--no-cache", "--force", "--ca-only", "--policy-url", &url]);
+        command.args(["--template", &name, "--subject", "CN=alice", "--ca-file"]).arg(bed.site.ca());
+        command.arg("--out").arg(bed.site.path(file)).env("KRB5CCNAME", alice.cache());
+        run_command(command, b"")
+    };
+    let purposes = |bed: &Bed, file: &str| {
+        let ran = AdSite::until(|| enroll(bed, file), |ran| ran.ok);
+        assert!(ran.ok, "{}", ran.all());
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-noout", "-ext", "extendedKeyUsage", "-in"]).arg(bed.site.path(file));
+        run_command(command, b"").text()
+    };
+    let state = |bed: &Bed| {
+        let listed: Value =
+            serde_json::from_slice(&bed.good(None, &["templates", "list", "--json"]).output).unwrap();
+        let row = listed.as_array().unwrap().iter().find(|row| row["name"] == name.as_str()).cloned();
+        row.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert!(purposes(&bed, "before.pem").contains("TLS Web Client Authentication"));
+    assert_eq!(state(&bed), "offered");
+
+    let both = ["1.3.6.1.5.5.7.3.2", SMART_CARD_LOGON];
+    bed.ad.set(&dn, "msPKI-Certificate-Application-Policy", &both);
+    bed.ad.set(&dn, "pKIExtendedKeyUsage", &both);
+    // It is chosen when somebody asks.
+    let asked = || (enroll(&bed, "asked.pem").ok, bed.site.log());
+    let (_, log) = AdSite::until(asked, |(_, log)| log.contains("former_content_stays=true"));
+    assert!(log.contains("former_content_stays=true"), "{log}");
+    assert_eq!(state(&bed), "former content");
+    let (ok, findings) = bed.check();
+    let sentence =
+        format!("template {name} was changed and is now dangerous; its former content stays in force");
+    assert!(ok && findings.iter().any(|finding| finding.contains(&sentence)), "{findings:#?}");
+    let said = purposes(&bed, "former.pem");
+    assert!(!said.contains("Smartcard"), "{said}");
+
+    // Also after a restart, with what was kept in a file.
+    bed.site.stop();
+    bed.site.serve();
+    let said = purposes(&bed, "restarted.pem");
+    assert!(!said.contains("Smartcard"), "{said}");
+    assert_eq!(state(&bed), "former content");
+
+    bed.good(None, &["templates", "accept", &name, "--yes"]);
+    assert_eq!(state(&bed), "offered");
+    let said = AdSite::until(|| purposes(&bed, "after.pem"), |said| said.contains("Smartcard"));
+    assert!(said.contains("Smartcard"), "{said}");
+    bed.good(Some(&admin), &["unpublish", "--as-me"]);
+    bed.ad.delete(&dn);
 }
