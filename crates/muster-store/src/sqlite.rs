@@ -33,6 +33,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use muster_core::audit::{Action, Actor, Event};
 use muster_core::{RequestId, UnixTime};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::hot::Prepared;
@@ -304,6 +305,8 @@ fn connect(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<Conn
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(busy_timeout)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Otherwise a statement is compiled again for each new value of a parameter that a partial index could be chosen by.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
     Ok(conn)
 }
@@ -337,4 +340,29 @@ fn append_first(conn: &Connection, begin: audit::Head, now: UnixTime) -> Result<
     let tx = Tx::new(conn, &hot, begin, &recent);
     tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
     tx.head.get().write_unless(begin, conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_compiled_once_whatever_their_parameters_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let conn = connect(&directory.path().join("test.sqlite"), flags, Duration::ZERO).unwrap();
+        conn.execute_batch(
+            "CREATE TABLE requests (id INTEGER PRIMARY KEY, owner TEXT, state TEXT) STRICT;
+             CREATE INDEX waiting ON requests (owner) WHERE state = 'pending';",
+        )
+        .unwrap();
+        let mut statement =
+            conn.prepare_cached("SELECT id FROM requests WHERE owner = ?1 AND state = ?2").unwrap();
+        for (owner, state) in [("a", "pending"), ("b", "issued"), ("c", "pending")] {
+            assert!(!statement.exists([owner, state]).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }
