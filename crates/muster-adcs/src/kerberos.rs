@@ -3,9 +3,9 @@
 use muster_gss::{DceInitiator, Framing, InitiateError, Step as Leg};
 use muster_rpc::security::{AuthType, Security, SecurityError, Step};
 
-/// One authentication, and the sealing after it.
+/// The client's end of one authentication, and the sealing after it.
 #[derive(Debug)]
-pub(crate) struct Kerberos(pub(crate) DceInitiator);
+pub struct Kerberos(pub DceInitiator);
 
 fn security(error: InitiateError) -> SecurityError {
     SecurityError(error.to_string())

@@ -23,5 +23,6 @@ mod wire;
 pub use adcs::{Adcs, Answer, Identity, Issued, Submission};
 pub use error::AdcsError;
 pub use health::{Health, OfferedTemplate};
+pub use kerberos::Kerberos;
 pub use reply::{Expected, Problem};
 pub use settings::{Method, Settings, Timeouts};

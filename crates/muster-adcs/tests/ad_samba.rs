@@ -5,55 +5,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use muster_adcs::{Adcs, AdcsError, Expected, Identity, Method, Settings, Submission};
-use muster_gss::{Credential, DceInitiator, Framing, Gss, InitiateError, Login, Step as Leg};
+use muster_adcs::{Adcs, AdcsError, Expected, Identity, Kerberos, Method, Settings, Submission};
+use muster_gss::{Credential, Framing, Gss, Login};
 use muster_rpc::client::{Binding, Client, Progress, RpcError};
-use muster_rpc::security::{AuthType, Security, SecurityError, Step};
+use muster_rpc::security::Security;
 use muster_rpc::wcce::{RequestAttributes, RequestFlags};
 use muster_rpc::{Interface, epm, pdu};
 use muster_testkit::ad::Ad;
 
 const DC: &str = "dc1.corp.test";
-
-struct Initiating(DceInitiator);
-
-fn security(error: InitiateError) -> SecurityError {
-    SecurityError(error.to_string())
-}
-
-impl Security for Initiating {
-    fn auth_type(&self) -> AuthType {
-        match self.0.framing() {
-            Framing::Negotiate => AuthType::Negotiate,
-            Framing::Kerberos => AuthType::Kerberos,
-        }
-    }
-
-    fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SecurityError> {
-        self.0.step(token).map_err(security).map(|leg| match leg {
-            Leg::Continue(token) => Step::Continue(token),
-            Leg::Done(token) => Step::Done(token),
-        })
-    }
-
-    fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
-        self.0.token_length(stub).map_err(security)
-    }
-
-    fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.0.seal(header, stub, trailer).map_err(security)
-    }
-
-    fn unseal(
-        &mut self,
-        header: &[u8],
-        stub: &mut [u8],
-        trailer: &[u8],
-        token: &[u8],
-    ) -> Result<(), SecurityError> {
-        self.0.unseal(header, stub, trailer, token).map_err(security)
-    }
-}
 
 fn message(stream: &mut TcpStream) -> Vec<u8> {
     let mut octets = vec![0; pdu::HEADER];
@@ -95,8 +55,8 @@ fn alice() -> Credential {
     Gss::load().unwrap().credential(&login).unwrap()
 }
 
-fn initiating(framing: Framing) -> Initiating {
-    Initiating(alice().dce_initiator("HOST", DC, framing).unwrap())
+fn initiating(framing: Framing) -> Kerberos {
+    Kerberos(alice().dce_initiator("HOST", DC, framing).unwrap())
 }
 
 /// Samba serves no authority, and says so, in clear and sealed.

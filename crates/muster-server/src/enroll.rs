@@ -420,17 +420,9 @@ impl Enrollment {
         let template: &Template =
             policy::authorize(principal, snapshot.templates_for(principal), &submission.template, right)
                 .map_err(refused)?;
-        // An officer approved what the template said then, and nothing else is issued on that word.
-        let approved_for = row.summary.decision.and_then(|decision| decision.approved_for);
         let revision = template.revision();
-        if approved_for.as_ref() != Some(&revision) {
-            let then = approved_for.as_deref().unwrap_or("an unknown revision of the template");
-            let why = format!("approved for {then}, but the template is {revision} by now; look at it again");
-            return match self.store.reopen(id, why, revision, now).await {
-                // Another poll was faster.
-                Ok(()) | Err(StoreError::WrongState { .. }) => Ok(Reply::Pending { id }),
-                Err(error) => Err(error.into()),
-            };
+        if let Some(reply) = self.reopen_if_changed(&row, &revision, now).await? {
+            return Ok(reply);
         }
         let renewed = self.renewed(&submission).await?;
         let circumstances = Circumstances {
@@ -457,31 +449,66 @@ impl Enrollment {
             {
                 self.reopen_forked(id, &submission, revision, record).await
             }
-            Decision::Issue(approved) => {
-                match self.issue(*approved, id, Opening::Approved(id), record.actor(), record.seen).await {
-                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
-                    // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.
-                    Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
-                        Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),
-                        Some(
-                            Disposition::Pending
-                            | Disposition::Approved
-                            | Disposition::Denied
-                            | Disposition::Failed,
-                        )
-                        | None => Err(error),
-                    },
-                }
-            }
+            Decision::Issue(approved) => self.issue_approved(*approved, id, record).await,
             Decision::Pend | Decision::Forked => Ok(Reply::Pending { id }),
-            Decision::Deny(refusal) => {
-                // What an officer approved, policy has ceased to allow: the request ends here.
-                let (code, sentence) = (refusal.code(), refusal.to_string());
-                self.store.deny_approved(id, code, sentence, record.actor(), now).await?;
-                record.denied = true;
-                Err(refused(refusal))
-            }
+            Decision::Deny(refusal) => self.deny_approved(id, refusal, record).await,
         }
+    }
+
+    /// An officer approved what the template said then, and nothing else is issued on that word: if it says something
+    /// else by now, the request waits again.
+    pub(crate) async fn reopen_if_changed(
+        &self,
+        row: &Request,
+        revision: &str,
+        now: UnixTime,
+    ) -> Result<Option<Reply>, ServiceError> {
+        let id = row.summary.id;
+        let approved_for =
+            row.summary.decision.as_ref().and_then(|decision| decision.approved_for.as_deref());
+        if approved_for == Some(revision) {
+            return Ok(None);
+        }
+        let then = approved_for.unwrap_or("an unknown revision of the template");
+        let why = format!("approved for {then}, but the template is {revision} by now; look at it again");
+        match self.store.reopen(id, why, revision.to_owned(), now).await {
+            // Another poll was faster.
+            Ok(()) | Err(StoreError::WrongState { .. }) => Ok(Some(Reply::Pending { id })),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Issues what an officer approved and policy allows today as well.
+    pub(crate) async fn issue_approved(
+        &self,
+        approved: Approved,
+        id: RequestId,
+        record: &Record,
+    ) -> Result<Reply, ServiceError> {
+        match self.issue(approved, id, Opening::Approved(id), record.actor(), record.seen).await {
+            Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
+            // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.
+            Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
+                Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),
+                Some(
+                    Disposition::Pending | Disposition::Approved | Disposition::Denied | Disposition::Failed,
+                )
+                | None => Err(error),
+            },
+        }
+    }
+
+    /// What an officer approved, policy has ceased to allow: the request ends here.
+    pub(crate) async fn deny_approved(
+        &self,
+        id: RequestId,
+        refusal: Refusal,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        let (code, sentence) = (refusal.code(), refusal.to_string());
+        self.store.deny_approved(id, code, sentence, record.actor(), self.clock.now()).await?;
+        record.denied = true;
+        Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
     }
 
     pub(crate) async fn deny(

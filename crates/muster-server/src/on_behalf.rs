@@ -11,7 +11,7 @@ use muster_core::agent::{Agency, Agent, Signer};
 use muster_core::issuance::{Opening, RequestRecord};
 use muster_core::policy::{self, Approval, Circumstances, Decision, Right};
 use muster_core::{Method, Oid, Principal, Refusal, RequestId, Submission, Template, UnixTime};
-use muster_store::{Disposition, Generations, Owner, Request, StoreError};
+use muster_store::{Generations, Owner, Request, StoreError};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{CertificatePolicies, ExtendedKeyUsage};
 
@@ -112,7 +112,7 @@ impl Enrollment {
             Decision::Issue(approved) => {
                 let opening = Opening::New(Box::new(row(subject, template_name)));
                 match self.issue(*approved, id, opening, record.actor(), record.seen).await {
-                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
+                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
                     Err(error) => self.repeated_instead(error, sent, record).await,
                 }
             }
@@ -168,36 +168,14 @@ impl Enrollment {
             Ok(established) => established,
             Err(refusal) => return self.deny_approved(id, refusal, record).await,
         };
-        let revision = template.revision();
-        let approved_for = row.summary.decision.and_then(|decision| decision.approved_for);
-        if approved_for.as_ref() != Some(&revision) {
-            let then = approved_for.as_deref().unwrap_or("an unknown revision of the template");
-            let why = format!("approved for {then}, but the template is {revision} by now; look at it again");
-            return match self.store.reopen(id, why, revision, now).await {
-                Ok(()) | Err(StoreError::WrongState { .. }) => Ok(Reply::Pending { id }),
-                Err(error) => Err(error.into()),
-            };
+        if let Some(reply) = self.reopen_if_changed(&row, &template.revision(), now).await? {
+            return Ok(reply);
         }
         let method = row.summary.method;
         let circumstances =
             self.circumstances_on_behalf(method, &agency, submission, Approval::Given, seen).await?;
         match policy::decide(subject, template, submission, &circumstances) {
-            Decision::Issue(approved) => {
-                match self.issue(*approved, id, Opening::Approved(id), record.actor(), record.seen).await {
-                    Ok(issued) => Ok(Reply::Issued { id, certificate: issued.certificate().to_vec() }),
-                    // Another poll was faster: its certificate is the answer to the next one.
-                    Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
-                        Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),
-                        Some(
-                            Disposition::Pending
-                            | Disposition::Approved
-                            | Disposition::Denied
-                            | Disposition::Failed,
-                        )
-                        | None => Err(error),
-                    },
-                }
-            }
+            Decision::Issue(approved) => self.issue_approved(*approved, id, record).await,
             Decision::Pend | Decision::Forked => Ok(Reply::Pending { id }),
             Decision::Deny(refusal) => self.deny_approved(id, refusal, record).await,
         }
@@ -208,19 +186,6 @@ impl Enrollment {
         let Some(name) = self.store.request_agent(row.summary.id).await? else { return Ok(None) };
         let principal = self.identities.named(&name, None).await?;
         Ok(principal.map(|principal| Caller::authenticated(principal, row.summary.method)))
-    }
-
-    /// What an officer approved, policy has ceased to allow.
-    async fn deny_approved(
-        &self,
-        id: RequestId,
-        refusal: Refusal,
-        record: &mut Record,
-    ) -> Result<Reply, ServiceError> {
-        let (code, sentence) = (refusal.code(), refusal.to_string());
-        self.store.deny_approved(id, code, sentence, record.actor(), self.clock.now()).await?;
-        record.denied = true;
-        Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
     }
 
     async fn circumstances_on_behalf<'a>(

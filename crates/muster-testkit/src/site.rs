@@ -18,6 +18,21 @@ use tempfile::TempDir;
 
 pub use muster_ca::SigningAlgorithm;
 
+/// Tables for [`Site::configure`]: the policy service for key-based renewal, and an address `/key-based` for it.
+pub const KEY_BASED: &str = r#"
+[[policy_endpoint]]
+authentication = "client_certificate"
+listener = "certificate"
+key_based_renewal = true
+
+[[enrollment_endpoint]]
+authentication = "client_certificate"
+listener = "certificate"
+path = "/key-based"
+renewal_only = true
+key_based_renewal = true
+"#;
+
 /// The password of every account that [`Site::account`] makes.
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -63,10 +78,7 @@ impl Site {
     #[must_use]
     pub fn start_key_based(algorithm: SigningAlgorithm) -> Self {
         let mut site = Self::make(algorithm, &SystemClock);
-        site.configure(
-            "[[enrollment_endpoint]]\nauthentication = \"client_certificate\"\nlistener = \"certificate\"\n\
-             path = \"/key-based\"\nrenewal_only = true\nkey_based_renewal = true\n",
-        );
+        site.configure(KEY_BASED);
         let user = site.muster("template", &["show", "User"]);
         site.template(&format!("{user}\n[renewal]\nkey_based = true\nwindow_percent = 100\n"));
         site.serve();

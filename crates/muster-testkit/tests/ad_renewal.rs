@@ -7,6 +7,7 @@ use muster_testkit::ad::Forest;
 use muster_testkit::ad_site::AdSite;
 use muster_testkit::messages;
 use muster_testkit::peers::Peer;
+use muster_testkit::site::KEY_BASED;
 use muster_testkit::tools::{Answer, Key, OpenSsl, base64, from_base64};
 use serde_json::{Value, json};
 
@@ -31,20 +32,6 @@ key_based = true
 window_percent = 100
 [permissions]
 enroll = ["authenticated"]
-"#;
-
-const KEY_BASED: &str = r#"
-[[policy_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-key_based_renewal = true
-
-[[enrollment_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-path = "/key-based"
-renewal_only = true
-key_based_renewal = true
 "#;
 
 /// A certificate and its key, PEM files and octets.

@@ -1,6 +1,7 @@
-//! Looks into DER without copying it: tags and lengths, nothing else (X.690 8.1, 10.1). It shares no code with the
-//! writer, and reads nothing but what certificates have: tags of one octet, lengths below 2^24 in as few octets as
-//! they need.
+//! Looks into DER without copying it: elements as they lie in the octets, told apart by tags of one octet. It shares no
+//! code with the writer; headers are read by the crate `der`.
+
+use der::{Decode, Header, Reader, SliceReader};
 
 pub(super) const BOOLEAN_TRUE: &[u8] = &[1, 1, 0xff];
 pub(super) const OCTET_STRING: u8 = 0x04;
@@ -29,22 +30,14 @@ struct Element<'a> {
 }
 
 fn first(octets: &[u8]) -> Option<Element<'_>> {
-    let (tag, after) = octets.split_first()?;
-    let (short, after) = after.split_first()?;
-    let (length, after) = match short {
-        0..=0x7f => (usize::from(*short), after),
-        0x81..=0x83 => {
-            let (digits, after) = after.split_at_checked(usize::from(short & 0x7f))?;
-            let length = digits.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
-            let shortest = length >= 0x80 && digits.first() != Some(&0);
-            (Some(length).filter(|_| shortest)?, after)
-        }
-        _ => return None,
-    };
-    let (content, rest) = after.split_at_checked(length)?;
-    let (whole, _) = octets.split_at_checked(octets.len() - rest.len())?;
+    let mut reader = SliceReader::new(octets).ok()?;
+    let header = Header::decode(&mut reader).ok()?;
+    let content = reader.read_slice(header.length()).ok()?;
+    let (whole, rest) =
+        octets.split_at_checked(octets.len() - usize::try_from(reader.remaining_len()).ok()?)?;
     // Lower bits of ones would continue the tag.
-    (tag & 0x1f != 0x1f).then_some(Element { tag: *tag, content, whole, rest })
+    let tag = octets.first().copied().filter(|tag| tag & 0x1f != 0x1f)?;
+    Some(Element { tag, content, whole, rest })
 }
 
 /// The content of the one element that `der` is, if it has this tag.

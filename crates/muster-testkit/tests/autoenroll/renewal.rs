@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use muster_core::Clock as _;
 use muster_testkit::requests::Messages;
-use muster_testkit::site::{MovedClock, PASSWORD, SigningAlgorithm, Site};
+use muster_testkit::site::{KEY_BASED, MovedClock, PASSWORD, SigningAlgorithm, Site};
 use muster_testkit::{Https, Key, SignIn};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -17,21 +17,6 @@ const OID: &str = "1.3.6.1.4.1.99999.42";
 fn issued_before(days: i64) -> Site {
     issued_with(days, "")
 }
-
-/// The same with key-based renewal.
-const KEY_BASED: &str = r#"
-[[policy_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-key_based_renewal = true
-
-[[enrollment_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-path = "/key-based"
-renewal_only = true
-key_based_renewal = true
-"#;
 
 fn issued_with(days: i64, config: &str) -> Site {
     let mut site = Site::make(SigningAlgorithm::P256, &MovedClock(-50 * DAY));

@@ -7,22 +7,8 @@ use std::process::Command;
 use muster_testkit::bed::Bed;
 use muster_testkit::messages::{self, certificate, error_code};
 use muster_testkit::peers::not_run;
-use muster_testkit::site::{SigningAlgorithm, Site};
+use muster_testkit::site::{KEY_BASED, SigningAlgorithm, Site};
 use muster_testkit::tools::{Answer, Key, base64, from_base64};
-
-const KEY_BASED: &str = r#"
-[[policy_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-key_based_renewal = true
-
-[[enrollment_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-path = "/key-based"
-renewal_only = true
-key_based_renewal = true
-"#;
 
 /// The library that answers a program's questions for the time.
 fn library() -> Option<PathBuf> {

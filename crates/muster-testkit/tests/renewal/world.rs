@@ -11,6 +11,7 @@ use muster_proto::wcce::{
 use muster_server::config::{Endpoint, Service};
 use muster_store::CertificateFilter;
 use muster_testkit::server::{PASSWORD, path};
+use muster_testkit::site::KEY_BASED;
 use muster_testkit::{Answer, Identity, Key, SignIn, TestServer, log};
 
 /// Where a renewal can be sent.
@@ -51,20 +52,6 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) const ALL: [Self; 2] = [Self::Cms, Self::Cmc];
 }
-
-const KEY_BASED: &str = r#"
-[[policy_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-key_based_renewal = true
-
-[[enrollment_endpoint]]
-authentication = "client_certificate"
-listener = "certificate"
-path = "/key-based"
-renewal_only = true
-key_based_renewal = true
-"#;
 
 /// A template as a workgroup machine uses it: names from the request, approved once, renewed by certificate alone.
 const DEVICE: &str = r#"
