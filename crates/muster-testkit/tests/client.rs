@@ -270,7 +270,7 @@ fn renewal_by_password_and_by_certificate() {
     ask(&site, "enroll", "alice", &["--template", "User", "--out", &out]).expect(0);
     let (mut certificate, first_key) = (read(&out), read(&key));
 
-    ask(&site, "renew", "alice", &["--cert", &out]).expect(0);
+    ask(&site, "renew", "alice", &["--cert", &out, "--force"]).expect(0);
     assert_ne!(read(&out), certificate);
     assert_ne!(read(&key), first_key);
     certificate = read(&out);
@@ -283,21 +283,29 @@ fn renewal_by_password_and_by_certificate() {
             ["renew", "--cert", &out, "--policy-url", &url, "--no-cache", "--ca-file", &ca, "--ca-only"];
         run(&[&common[..], more].concat())
     };
-    let not_due = by_certificate(&["--if-due", "--json"]).expect(0).json();
+    let not_due = by_certificate(&["--json"]).expect(0).json();
     assert_eq!(not_due["status"], "not_due");
     assert_eq!(read(&out), certificate);
     // The template wants a new key, until it says otherwise.
-    let refused = by_certificate(&["--same-key", "--json"]).expect(3).json();
+    let refused = by_certificate(&["--force", "--same-key", "--json"]).expect(3).json();
     assert!(refused["hresult"].as_str().unwrap().contains("CERTSRV_E_RENEWAL_BAD_PUBLIC_KEY"), "{refused}");
     let user = site.muster("template", &["show", "User"]);
     site.template(&format!("{user}\n[renewal]\nkey = \"any\"\n"));
-    let same = by_certificate(&["--same-key", "--json"]).expect(0).json();
+    let same = by_certificate(&["--force", "--same-key", "--json"]).expect(0).json();
     assert_eq!(same["endpoint"].as_str(), Some(site.ces_certificate().as_str()));
     assert_ne!(read(&out), certificate);
     assert_eq!(read(&key), second_key);
-    by_certificate(&["--key-type", "p384"]).expect(0);
+    by_certificate(&["--force", "--key-type", "p384"]).expect(0);
     assert_ne!(read(&key), second_key);
+    by_certificate(&["--force"]).expect(0);
+
+    // In its window it needs no force.
+    let certificate = read(&out);
+    let long =
+        user.replace("days = 365", "days = 730").replace("renew_before_days = 42", "renew_before_days = 400");
+    site.template(&long);
     by_certificate(&[]).expect(0);
+    assert_ne!(read(&out), certificate);
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn ticket_enrolls_and_renews() {
             ["enroll", "--policy-url", &url, "--no-cache", "--template", "User", "--out", &out, "--json"];
         let issued = run(&site, &cache, &enroll).expect(0).json();
         assert_eq!(issued["endpoint"].as_str(), Some(ces(&site).as_str()));
-        let renew = ["renew", "--policy-url", &url, "--no-cache", "--cert", &out, "--kerberos", "--json"];
+        let renew =
+            ["renew", "--policy-url", &url, "--no-cache", "--cert", &out, "--kerberos", "--force", "--json"];
         let renewed = run(&site, &cache, &renew).expect(0).json();
         assert_ne!(renewed["certificate"]["serial"], issued["certificate"]["serial"]);
     });

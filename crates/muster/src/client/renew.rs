@@ -1,4 +1,5 @@
-//! `muster renew`.
+//! `muster renew`: a certificate vouches for the next one, once the time of renewal that its template gives has come, or
+//! before with `--force`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,9 +45,6 @@ pub(crate) struct Renew {
     /// Template, if the certificate does not name it.
     #[arg(long, short, value_name = "NAME")]
     template: Option<String>,
-    /// Do nothing before the time of renewal that the template gives.
-    #[arg(long)]
-    if_due: bool,
     /// Where the certificates of the CAs go, from the issuer upwards.
     #[arg(long, value_name = "FILE")]
     chain: Option<PathBuf>,
@@ -112,7 +110,7 @@ pub(crate) async fn run(arguments: Renew, output: Output) -> Result<ExitCode, Cl
     remark(output, &policy);
     let template = find(&policy, &old, arguments.template.as_deref())?;
     template.check(true)?;
-    if arguments.if_due {
+    if !following.force {
         let ahead = template.attributes().certificate_validity.renewal_period_seconds;
         let from = old.not_after().unix().saturating_sub(i64::try_from(ahead).unwrap_or(i64::MAX));
         let from = muster_client::DateTime::from_unix(from);
@@ -124,6 +122,7 @@ pub(crate) async fn run(arguments: Renew, output: Output) -> Result<ExitCode, Cl
                 renew_from: from.to_string(),
             };
             output.value(&report, || format!("not due before {}", report.renew_from))?;
+            output.note("hint: '--force' renews it now");
             return Ok(ExitCode::SUCCESS);
         }
     }

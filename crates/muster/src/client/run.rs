@@ -32,7 +32,7 @@ pub(crate) struct Following {
     /// File with the password for the PKCS#12 file in its first line; otherwise it is asked for.
     #[arg(long, value_name = "FILE", requires = "pkcs12")]
     pub(crate) pkcs12_password_file: Option<PathBuf>,
-    /// Replace files that exist, and give up an earlier request for them.
+    /// Replace files that exist, and give up an earlier request for them; renew a certificate before it is due.
     #[arg(long)]
     pub(crate) force: bool,
 }
