@@ -43,9 +43,29 @@ impl Snapshot {
     }
 }
 
-/// Keeps the last snapshot for each forest, and the one for local accounts.
+/// Which templates of the store a CA issues from.
+#[derive(Clone, Debug)]
+pub(crate) enum Own {
+    /// All.
+    All,
+    /// Those with these names.
+    #[expect(dead_code, reason = "for CAs that are not the embedded one, which follow")]
+    Named(Vec<String>),
+}
+
+impl Own {
+    fn has(&self, template: &Template) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|name| name.eq_ignore_ascii_case(&template.name)),
+        }
+    }
+}
+
+/// The templates of one CA. Keeps the last snapshot for each forest, and the one for local accounts.
 pub struct Catalog {
     store: Store,
+    own: Own,
     forests: Vec<Forest>,
     clock: Arc<dyn Clock>,
     last: Mutex<HashMap<Option<usize>, Arc<Snapshot>>>,
@@ -54,8 +74,8 @@ pub struct Catalog {
 impl Catalog {
     /// Over the templates of a store and of forests.
     #[must_use]
-    pub(crate) fn new(store: Store, forests: Vec<Forest>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, forests, clock, last: Mutex::default() }
+    pub(crate) fn new(store: Store, own: Own, forests: Vec<Forest>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, own, forests, clock, last: Mutex::default() }
     }
 
     /// The templates for `principal`: those of the store as they were when the counters were read, or later, those of
@@ -81,6 +101,7 @@ impl Catalog {
             return Ok(last);
         }
         let mut templates = self.store.catalog().await?;
+        templates.retain(|template| self.own.has(template));
         let offer = match forest {
             Some(forest) => forest.offer(&self.store.accepted_templates().await?),
             None => Arc::default(),

@@ -12,11 +12,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_core::Method;
 use muster_directory::ldap::LdapSettings;
 
+pub use file::IdentityMode;
 pub use reference::reference;
+pub(crate) use validate::encode_path;
 
 /// Everything a running service needs to know, validated.
 #[derive(Clone, Debug)]
@@ -29,8 +32,8 @@ pub struct Settings {
     pub policy_id: Option<String>,
     /// Hours after which clients ask again (MS-XCEP `nextUpdateHours`).
     pub next_update_hours: u32,
-    /// The certification authority.
-    pub ca: CaSettings,
+    /// The certification authorities, in the order of their names.
+    pub authorities: Vec<CaSettings>,
     /// Where the services' own certificate comes from.
     pub tls: TlsSettings,
     /// Sockets, by name.
@@ -41,8 +44,6 @@ pub struct Settings {
     pub enrollment_endpoints: Vec<Arc<Endpoint>>,
     /// Enrollment services of other nodes that the policy answer names as well.
     pub advertised: Vec<Advertised>,
-    /// Where revocation list and CA certificate are served.
-    pub publication: Publication,
     /// Other CAs whose certificates may authenticate.
     pub client_trust: Vec<ClientTrust>,
     /// Realms whose tickets are accepted.
@@ -55,18 +56,75 @@ pub struct Settings {
     pub limits: file::Limits,
 }
 
-/// The embedded certification authority.
+/// A certification authority.
 #[derive(Clone, Debug)]
 pub struct CaSettings {
     /// Its name: the common name of its certificate and the first part of the enrollment path.
-    pub name: String,
+    pub name: Arc<str>,
+    /// Who signs.
+    pub backend: Backend,
+}
+
+/// Who signs.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// This installation.
+    Embedded(EmbeddedSettings),
+    /// An authority of Active Directory Certificate Services.
+    Adcs(AdcsSettings),
+}
+
+/// The embedded certification authority.
+#[derive(Clone, Debug)]
+pub struct EmbeddedSettings {
+    /// Its name.
+    pub name: Arc<str>,
     /// Where certificate and key are.
     pub directory: PathBuf,
     /// Where the key's passphrase is.
     pub passphrase_file: PathBuf,
     /// Days that a revocation list is valid.
     pub crl_days: u32,
+    /// Where revocation list and CA certificate are served.
+    pub publication: Publication,
 }
+
+/// An authority of Active Directory Certificate Services.
+#[derive(Clone, Debug)]
+pub struct AdcsSettings {
+    /// Its host, as in its service principal names.
+    pub server: String,
+    /// Port of its endpoint mapper.
+    pub mapper_port: u16,
+    /// How it is asked.
+    pub protocol: file::Protocol,
+    /// PEM files with the certificates that it signs with.
+    pub certificates: Vec<PathBuf>,
+    /// Who this service is there; `None` if no endpoint needs to be somebody.
+    pub account: Option<OwnAccount>,
+    /// Names of templates of the store that it issues from.
+    pub templates: Vec<String>,
+    /// For a connection.
+    pub connect: Duration,
+    /// For an answer.
+    pub call: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+}
+
+/// An account of this service, with its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAccount {
+    /// With its realm.
+    pub principal: String,
+    /// The keys.
+    pub keytab: PathBuf,
+}
+
+/// The configuration has no embedded CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has no CA of its own: no [ca.\"NAME\"] has backend = \"embedded\"")]
+pub struct NoEmbeddedCa;
 
 /// The certificate that the listeners show.
 #[derive(Clone, Debug)]
@@ -114,6 +172,10 @@ pub enum Service {
 pub struct Endpoint {
     /// The service.
     pub service: Service,
+    /// Name of the CA; of a policy service, which tells of all, the first.
+    pub ca: Arc<str>,
+    /// In whose name a CA is asked that is not the embedded one.
+    pub identity: Option<IdentityMode>,
     /// The authentication.
     pub method: Method,
     /// Name of its listener.
@@ -133,6 +195,8 @@ pub struct Endpoint {
 /// An enrollment URL of another node.
 #[derive(Clone, Debug)]
 pub struct Advertised {
+    /// Name of the CA.
+    pub ca: Arc<str>,
     /// The URL.
     pub uri: String,
     /// Its authentication.
@@ -273,6 +337,18 @@ impl Settings {
         let base = path.parent().unwrap_or(Path::new("."));
         validate::settings(&tree, base)
             .map_err(|fault| wrong(validate::line_of_key(text, &fault.key), fault.key, fault.problem))
+    }
+
+    /// The embedded CA.
+    ///
+    /// # Errors
+    /// [`NoEmbeddedCa`].
+    pub fn embedded(&self) -> Result<&EmbeddedSettings, NoEmbeddedCa> {
+        let embedded = self.authorities.iter().find_map(|ca| match &ca.backend {
+            Backend::Embedded(embedded) => Some(embedded),
+            Backend::Adcs(_) => None,
+        });
+        embedded.ok_or(NoEmbeddedCa)
     }
 
     /// Every endpoint, policy services first.

@@ -1,5 +1,7 @@
 //! This installation's CA as directories shall have it: what `muster ad publish` writes and `muster ad check` compares.
 
+use std::sync::Arc;
+
 use der::{Decode as _, Encode as _};
 use muster_ca::CERTIFICATE_FILE;
 use muster_core::Method;
@@ -11,19 +13,20 @@ use x509_cert::Certificate;
 
 use crate::config::Settings;
 
-/// The configured CA with its enrollment addresses, offering `templates`.
+/// The embedded CA with its enrollment addresses, offering `templates`.
 ///
 /// # Errors
 /// What is wrong with its certificate, or that there is no address to publish.
 pub fn ca_publication(settings: &Settings, templates: Vec<String>) -> Result<CaPublication, String> {
-    let path = settings.ca.directory.join(CERTIFICATE_FILE);
+    let embedded = settings.embedded().map_err(|e| e.to_string())?;
+    let path = embedded.directory.join(CERTIFICATE_FILE);
     let wrong = |problem: String| format!("{}: {problem}", path.display());
     let der = CertificateDer::from_pem_file(&path).map_err(|e| wrong(e.to_string()))?;
     let certificate = Certificate::from_der(&der).map_err(|e| wrong(e.to_string()))?;
     let tbs = certificate.tbs_certificate();
-    let name = settings.ca.name.clone();
+    let name = embedded.name.to_string();
     let self_issued = tbs.issuer().to_der().ok() == tbs.subject().to_der().ok();
-    let servers = servers(settings);
+    let servers = servers(settings, &embedded.name);
     let dns_host_name = servers.first().and_then(|server| host(&server.uri)).unwrap_or_default().to_owned();
     if dns_host_name.is_empty() {
         return Err("there is no enrollment endpoint that could be published".to_owned());
@@ -41,12 +44,12 @@ pub fn ca_publication(settings: &Settings, templates: Vec<String>) -> Result<CaP
     })
 }
 
-/// The enrollment addresses of this node and those that it advertises for others, the preferred one first.
-fn servers(settings: &Settings) -> Vec<EnrollmentServer> {
-    let own = settings.enrollment_endpoints.iter();
+/// The enrollment addresses of a CA at this node and those that it advertises for others, the preferred one first.
+fn servers(settings: &Settings, ca: &Arc<str>) -> Vec<EnrollmentServer> {
+    let own = settings.enrollment_endpoints.iter().filter(|own| own.ca == *ca);
     let own =
         own.map(|own| server(&own.uri, own.method, own.priority, (own.renewal_only, own.key_based_renewal)));
-    let others = settings.advertised.iter();
+    let others = settings.advertised.iter().filter(|other| other.ca == *ca);
     let others = others.map(|other| {
         server(&other.uri, other.method, other.priority, (other.renewal_only, other.key_based_renewal))
     });

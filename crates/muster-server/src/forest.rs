@@ -14,7 +14,7 @@ use muster_core::template::AccessEntry;
 use muster_directory::finding::Effect;
 use muster_directory::{Directory, DirectoryTemplate, Snapshot, WireTemplate};
 
-use crate::config::Settings;
+use crate::config::{Backend, CaSettings, Settings, encode_path};
 use crate::identities::Domain;
 
 /// What may be used of a forest now.
@@ -31,7 +31,7 @@ pub(crate) struct Forest {
     directory: Arc<Directory>,
     /// Domains whose accounts get this forest's templates.
     domains: Vec<String>,
-    ca_name: String,
+    ca_name: Arc<str>,
     in_force: Mutex<InForce>,
 }
 
@@ -43,22 +43,22 @@ struct InForce {
 }
 
 impl Forest {
-    /// The forests that the settings let offer templates.
+    /// The forests that the settings let offer templates, as far as they publish them for this CA.
     #[must_use]
-    pub(crate) fn all(settings: &Settings, domains: &[Domain]) -> Vec<Self> {
+    pub(crate) fn all(settings: &Settings, domains: &[Domain], ca: &CaSettings) -> Vec<Self> {
         let offering = domains.iter().filter(|domain| domain.settings.templates);
-        offering.map(|domain| Self::new(settings, domain)).collect()
+        offering.map(|domain| Self::new(settings, domain, ca)).collect()
     }
 
-    fn new(settings: &Settings, domain: &Domain) -> Self {
+    fn new(settings: &Settings, domain: &Domain, ca: &CaSettings) -> Self {
         let name = &domain.settings.domain;
         let members = settings.directories.iter().filter(|other| other.forest == *name);
-        let file = kept_file(settings, name);
+        let file = kept_file(settings, name, ca);
         let templates = load(&file);
         Self {
             directory: Arc::clone(&domain.directory),
             domains: members.map(|member| member.domain.clone()).collect(),
-            ca_name: settings.ca.name.clone(),
+            ca_name: Arc::clone(&ca.name),
             in_force: Mutex::new(InForce { file, templates, reported: BTreeSet::new() }),
         }
     }
@@ -88,14 +88,18 @@ impl Forest {
     }
 }
 
-/// The contents of a forest's templates that this installation used last, for the administrator's commands.
+/// The contents of a forest's templates that this installation used last for a CA, for the administrator's commands.
 #[must_use]
-pub fn templates_in_force(settings: &Settings, domain: &str) -> Vec<DirectoryTemplate> {
-    load(&kept_file(settings, domain))
+pub fn templates_in_force(settings: &Settings, domain: &str, ca: &CaSettings) -> Vec<DirectoryTemplate> {
+    load(&kept_file(settings, domain, ca))
 }
 
-fn kept_file(settings: &Settings, domain: &str) -> PathBuf {
-    settings.data_dir.join(format!("templates-{domain}.json"))
+fn kept_file(settings: &Settings, domain: &str, ca: &CaSettings) -> PathBuf {
+    let file = match &ca.backend {
+        Backend::Embedded(_) => format!("templates-{domain}.json"),
+        Backend::Adcs(_) => format!("templates-{domain}-{}.json", encode_path(&ca.name)),
+    };
+    settings.data_dir.join(file)
 }
 
 impl InForce {

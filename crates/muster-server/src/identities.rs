@@ -15,6 +15,7 @@ use crate::config::{DirectoryDomain, Settings};
 use crate::fault::{AuthError, ServiceError, Unavailable};
 
 /// A domain, and the connection to it.
+#[derive(Clone)]
 pub(crate) struct Domain {
     pub(crate) settings: DirectoryDomain,
     pub(crate) directory: Arc<Directory>,

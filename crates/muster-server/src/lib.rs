@@ -9,8 +9,10 @@ pub mod clock;
 pub mod config;
 mod deadline;
 mod decode;
+mod desk;
 pub mod directory_entry;
 mod doors;
+mod embedded;
 pub mod enroll;
 pub mod fault;
 mod forest;
@@ -60,7 +62,8 @@ pub async fn publish_now(
 ) -> Result<u64, service::StartError> {
     let clock = SystemClock;
     let authority = service::open_authority(settings, &clock)?;
-    match publish::make(store, &authority, settings.ca.crl_days, clock.now()).await {
+    let days = settings.embedded()?.crl_days;
+    match publish::make(store, &authority, days, clock.now()).await {
         Ok(crl) => Ok(crl.number),
         // The service made a list with a higher number at the same moment: it names all that this one would.
         Err(publish::PublishError::Store(StoreError::StaleCrl { latest, .. })) => Ok(latest),

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
-use muster_ca::{Addresses, Authority, Passphrase};
 use muster_core::{Clock, UnixTime};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
@@ -21,21 +19,22 @@ use tokio::task::JoinSet;
 
 use crate::accounts::Accounts;
 use crate::auth::{Authenticator, KerberosError, Received};
-use crate::catalog::Catalog;
-use crate::config::{Endpoint, Listener, Service, Settings, TlsSettings};
+use crate::catalog::{Catalog, Own};
+use crate::config::{Backend, Endpoint, Listener, NoEmbeddedCa, Service, Settings, TlsSettings};
+use crate::desk::{Desk, Desks};
 use crate::doors::{Door, Doors};
-use crate::enroll::Enrollment;
+use crate::embedded::Embedded;
 use crate::fault::{self, AuthError, HttpError, ServiceError};
 use crate::forest::Forest;
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::identities::{self, Identities};
-use crate::publish::{PublishError, Publisher};
+use crate::publish::PublishError;
 use crate::readiness::Readiness;
 use crate::record::Record;
 use crate::refusals::Refusals;
 use crate::tls::{self, ServerCertificate};
-use crate::xcep::PolicyService;
-use crate::{own_certificate, wstep};
+use crate::wstep;
+use crate::xcep::{PolicyService, ToldCa};
 
 /// How often the background work looks whether there is something to do.
 const TICK: Duration = Duration::from_secs(60);
@@ -66,7 +65,9 @@ pub enum StartError {
         not_after: UnixTime,
     },
     /// The name in the CA certificate is not the configured one.
-    #[error("the CA certificate is for '{found}', the configuration names '{configured}': correct ca.name")]
+    #[error(
+        "the CA certificate is for '{found}', the configuration names '{configured}': write [ca.\"{found}\"]"
+    )]
     CaName {
         /// In the certificate.
         found: String,
@@ -81,6 +82,12 @@ pub enum StartError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A CA that cannot be asked yet.
+    #[error("ca.\"{0}\" cannot be served")]
+    NotServed(String),
+    /// There is no CA of this installation.
+    #[error(transparent)]
+    NoEmbeddedCa(#[from] NoEmbeddedCa),
     /// CA certificate or key cannot be used.
     #[error("the CA cannot be opened: {0}")]
     Ca(#[from] muster_ca::AuthorityError),
@@ -110,71 +117,20 @@ pub enum StartError {
     Tls(#[from] tls::TlsError),
 }
 
-/// Opens the CA that the settings name.
-///
-/// # Errors
-/// [`StartError`].
-pub fn open_authority(settings: &Settings, clock: &dyn Clock) -> Result<Authority, StartError> {
-    let passphrase = read_passphrase(&settings.ca.passphrase_file)?;
-    let publication = &settings.publication;
-    let addresses = Addresses::new(&publication.crl_url(), &publication.ca_url())?;
-    let authority = Authority::open(&settings.ca.directory, addresses, &passphrase)?;
-    if authority.name() != settings.ca.name {
-        return Err(StartError::CaName {
-            found: authority.name().to_owned(),
-            configured: settings.ca.name.clone(),
-        });
-    }
-    let now = clock.now();
-    if now > authority.not_after() || now < authority.not_before() {
-        return Err(StartError::CaExpired {
-            name: settings.ca.name.clone(),
-            not_after: authority.not_after(),
-        });
-    }
-    Ok(authority)
-}
-
-fn read_passphrase(path: &Path) -> Result<Passphrase, StartError> {
-    let wrong = |problem: String| StartError::Passphrase { path: path.to_owned(), problem };
-    let metadata = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        // systemd lets the service's user in by an access list, which shows as permission of the group; nobody else gets
-        // into the folder.
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| path.starts_with(dir));
-        let others = if credential { 0o037 } else { 0o077 };
-        if mode & others != 0 {
-            return Err(wrong(format!("others can read it (mode {mode:o}): run chmod 600 on it")));
-        }
-    }
-    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
-    let line = text.trim_end_matches(['\r', '\n']);
-    Passphrase::new(line.to_owned()).ok_or_else(|| wrong("it is empty".to_owned()))
-}
-
-/// When the CA certificate that the settings name ends; its key is not needed to know.
-///
-/// # Errors
-/// A sentence if the file cannot be read.
-pub fn ca_not_after(settings: &Settings) -> Result<UnixTime, String> {
-    own_certificate::end_of_file(&settings.ca.directory.join(muster_ca::CERTIFICATE_FILE))
-}
-
 /// The store's file in a data directory.
 #[must_use]
 pub fn store_path(settings: &Settings) -> PathBuf {
     settings.data_dir.join("muster.sqlite")
 }
 
+pub use crate::embedded::{ca_not_after, open_authority};
+
 /// A node that is running.
 pub struct Node {
     /// Where each listener listens; of use where the port was 0.
     pub addresses: HashMap<String, SocketAddr>,
-    /// Where revocation list and CA certificate are served.
-    pub publication: SocketAddr,
+    /// Where revocation list and certificate of the embedded CA are served, if there is one.
+    pub publication: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     failed: watch::Receiver<bool>,
     tasks: JoinSet<()>,
@@ -184,9 +140,10 @@ struct State {
     settings: Arc<Settings>,
     endpoints: HashMap<(String, String), Arc<Endpoint>>,
     authenticator: Authenticator,
-    enrollment: Enrollment,
+    store: Store,
+    embedded: Option<Embedded>,
+    desks: Desks,
     policy: PolicyService,
-    publisher: Arc<Publisher>,
     certificate: Arc<ServerCertificate>,
     xml_limits: XmlLimits,
     clock: Arc<dyn Clock>,
@@ -218,7 +175,6 @@ impl Node {
             let folder = settings.data_dir.display();
             tracing::warn!("others can get into the folder {folder} (mode {mode:o}): run chmod 700 on it");
         }
-        let authority = Arc::new(open_authority(&settings, &*clock)?);
         let pending_per_account = settings.limits.waiting_requests_per_account;
         let options = Options { create: false, pending_per_account, ..options };
         let store = Store::open(&store_path(&settings), &options, clock.now())?;
@@ -229,49 +185,55 @@ impl Node {
             );
         }
         let domains = identities::connect(&settings, &clock);
-        let forests = Forest::all(&settings, &domains);
         let accounts = Arc::new(Accounts::new(store.clone()));
-        let identities = Arc::new(Identities::new(Arc::clone(&accounts), domains, Arc::clone(&clock)));
-        let enrollment = Enrollment {
-            store: store.clone(),
-            authority: Arc::clone(&authority),
-            identities: Arc::clone(&identities),
-            catalog: Catalog::new(store.clone(), forests, Arc::clone(&clock)),
-            exchange: ArcSwapOption::empty(),
-            clock: Arc::clone(&clock),
-        };
-        let (certificate_file, key_file) = match &settings.tls {
-            TlsSettings::Files { certificate, key } => (certificate.clone(), key.clone()),
-            TlsSettings::Embedded { names } => {
-                own_certificate::ensure(&enrollment, &settings.data_dir, names)
-                    .await
-                    .map_err(StartError::OwnCertificate)?
+        let identities =
+            Arc::new(Identities::new(Arc::clone(&accounts), domains.clone(), Arc::clone(&clock)));
+        let (mut embedded, mut desks, mut told) = (None, Desks::default(), Vec::new());
+        for ca in &settings.authorities {
+            let forests = Forest::all(&settings, &domains, ca);
+            let catalog = |own| Catalog::new(store.clone(), own, forests, Arc::clone(&clock));
+            let certificate = match &ca.backend {
+                Backend::Embedded(settings) => {
+                    let catalog = catalog(Own::All);
+                    let opened = Embedded::start(settings, &store, &identities, catalog, &clock).await?;
+                    let certificate = opened.enrollment.authority.certificate().to_vec();
+                    desks.add(&ca.name, Desk::Embedded(Arc::clone(&opened.enrollment)));
+                    embedded = Some(opened);
+                    certificate
+                }
+                Backend::Adcs(_) => return Err(StartError::NotServed(ca.name.to_string())),
+            };
+            told.push(ToldCa::new(&settings, &ca.name, certificate));
+        }
+        let (certificate_file, key_file) = match (&settings.tls, &embedded) {
+            (TlsSettings::Files { certificate, key }, _) => (certificate.clone(), key.clone()),
+            (TlsSettings::Embedded { names }, Some(embedded)) => {
+                embedded.own_certificate(&settings.data_dir, names).await?
             }
+            (TlsSettings::Embedded { .. }, None) => return Err(NoEmbeddedCa.into()),
         };
-        refresh_exchange(&enrollment, &settings).await.map_err(StartError::OwnCertificate)?;
         let certificate = ServerCertificate::load(&certificate_file, &key_file)?;
-        let publisher = Arc::new(Publisher::new(
-            store.clone(),
-            Arc::clone(&authority),
-            settings.ca.crl_days,
-            Arc::clone(&clock),
-        ));
-        publisher.publish_if_due().await?;
         let policy_id = match &settings.policy_id {
             Some(id) => id.clone(),
             None => store.instance().await?.map(|i| i.policy_id).ok_or(StartError::NoInstance)?,
         };
-        let authenticator =
-            Authenticator::new(store, accounts, Arc::clone(&identities), &settings, Arc::clone(&clock))?;
+        let authenticator = Authenticator::new(
+            store.clone(),
+            accounts,
+            Arc::clone(&identities),
+            &settings,
+            Arc::clone(&clock),
+        )?;
         let state = Arc::new(State {
             endpoints: settings
                 .endpoints()
                 .map(|e| ((e.listener.clone(), e.path.to_ascii_lowercase()), Arc::clone(e)))
                 .collect(),
             authenticator,
-            policy: PolicyService::new(Arc::clone(&settings), policy_id, authority.certificate().to_vec()),
-            enrollment,
-            publisher: Arc::clone(&publisher),
+            policy: PolicyService::new(Arc::clone(&settings), policy_id, told),
+            store,
+            embedded,
+            desks,
             certificate: Arc::clone(&certificate),
             xml_limits: XmlLimits::request_with_bytes(settings.limits.body_bytes),
             clock,
@@ -310,11 +272,15 @@ impl Node {
             let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
             tasks.spawn(wire::serve_tls(socket, doors, gate, state, stopping));
         }
-        let (socket, publication) = bind(settings.publication.address, "publication").await?;
-        tasks.spawn(Arc::clone(&state.publisher).serve(socket, stopping.clone()));
+        let mut publication = None;
+        if let (Ok(ca), Some(embedded)) = (settings.embedded(), &state.embedded) {
+            let (socket, address) = bind(ca.publication.address, "publication").await?;
+            publication = Some(address);
+            tasks.spawn(Arc::clone(&embedded.publisher).serve(socket, stopping.clone()));
+        }
         tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
         let (fail, failed) = watch::channel(false);
-        let (watching, store, stop_all) = (Arc::clone(&state), state.enrollment.store.clone(), stop.clone());
+        let (watching, store, stop_all) = (Arc::clone(&state), state.store.clone(), stop.clone());
         tasks.spawn(async move { watching.readiness.watch(store, fail, stop_all).await });
         Ok(Self { addresses, publication, stop, failed, tasks })
     }
@@ -367,8 +333,8 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             () = tokio::time::sleep(TICK) => {}
             () = wire::stopped(&mut stop) => break,
         }
-        state.refusals.flush(&state.enrollment.store, state.clock.now()).await;
-        match state.enrollment.store.recover(state.clock.now(), STUCK_SECONDS).await {
+        state.refusals.flush(&state.store, state.clock.now()).await;
+        match state.store.recover(state.clock.now(), STUCK_SECONDS).await {
             Ok(abandoned) => {
                 for a in abandoned {
                     tracing::warn!(
@@ -379,17 +345,8 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             }
             Err(error) => tracing::error!(%error, "unfinished requests cannot be looked for"),
         }
-        if let Err(error) = state.publisher.publish_if_due().await {
-            tracing::error!(%error, "no revocation list could be made");
-        }
-        if let TlsSettings::Embedded { names } = &state.settings.tls
-            && let Err(error) =
-                own_certificate::ensure(&state.enrollment, &state.settings.data_dir, names).await
-        {
-            tracing::error!(error, "the services' own certificate could not be renewed");
-        }
-        if let Err(error) = refresh_exchange(&state.enrollment, &state.settings).await {
-            tracing::error!(error, "the CA's key exchange certificate could not be renewed");
+        if let Some(embedded) = &state.embedded {
+            embedded.refresh(&state.settings).await;
         }
         let now = (modified(&certificate), modified(&key));
         if now != seen {
@@ -402,14 +359,7 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             seen = now;
         }
     }
-    state.refusals.flush(&state.enrollment.store, state.clock.now()).await;
-}
-
-async fn refresh_exchange(enrollment: &Enrollment, settings: &Settings) -> Result<(), String> {
-    let passphrase = read_passphrase(&settings.ca.passphrase_file).map_err(|e| e.to_string())?;
-    let der = own_certificate::ensure_exchange(enrollment, &settings.ca.directory, &passphrase).await?;
-    enrollment.exchange.store(Some(Arc::new(der)));
-    Ok(())
+    state.refusals.flush(&state.store, state.clock.now()).await;
 }
 
 impl Handler for State {
@@ -421,7 +371,7 @@ impl Handler for State {
             Ok(exchange) => exchange,
             Err((connection, error)) => {
                 let (record, error) = (Record::begin(connection.peer, ""), error.into());
-                self.refusals.record(&self.enrollment.store, &record, &error, self.clock.now()).await;
+                self.refusals.record(&self.store, &record, &error, self.clock.now()).await;
                 return finish(&record, Err(error), Relation::default());
             }
         };
@@ -430,7 +380,7 @@ impl Handler for State {
         let answer = self.dispatch(&exchange, &mut record, &mut relation).await;
         if let Err(error) = &answer {
             self.readiness.note(error);
-            self.refusals.record(&self.enrollment.store, &record, error, self.clock.now()).await;
+            self.refusals.record(&self.store, &record, error, self.clock.now()).await;
         }
         finish(&record, answer, relation)
     }
@@ -488,7 +438,7 @@ impl State {
             ));
         }
         // Before anybody is looked up: what is found then is true as long as this does not change.
-        let seen = self.enrollment.store.generations().await?;
+        let seen = self.store.generations().await?;
         record.seen = Some(seen);
         let ticket = self.authenticator.ticket(endpoint, exchange).await?;
         if let Some(ticket) = &ticket {
@@ -511,11 +461,12 @@ impl State {
                     return Err(AuthError::Token(trouble).into());
                 }
                 let now = self.clock.now();
-                let catalog = &self.enrollment.catalog;
-                self.policy.answer(&message, endpoint, catalog, seen, &relation.header, now).await?
+                let catalogs = self.desks.catalogs();
+                self.policy.answer(&message, endpoint, catalogs, seen, &relation.header, now).await?
             }
             Service::Enrollment => {
-                wstep::answer(&self.enrollment, endpoint, &message, &relation.header, record).await?
+                let desk = self.desks.at(&endpoint.ca)?;
+                wstep::answer(desk, endpoint, &message, &relation.header, record).await?
             }
         };
         Ok(wire::soap(StatusCode::OK, body))

@@ -222,8 +222,8 @@ fn config_text(plan: &Plan) -> Result<String, SetupError> {
 [policy]
 name = "{ca}"
 
-[ca]
-name = "{ca}"
+[ca."{ca}"]
+backend = "embedded"
 
 # The services' own certificate, issued by the CA above and renewed by itself.
 [tls]

@@ -57,7 +57,7 @@ pub fn registry(subject: Subject<'_>) -> Option<String> {
 #[must_use]
 pub fn powershell(subject: Subject<'_>) -> Option<String> {
     let url = &password_policy(subject.settings)?.uri;
-    let ca = subject.settings.publication.ca_url();
+    let ca = subject.settings.embedded().ok()?.publication.ca_url();
     let template = subject.template;
     let account = subject.account;
     Some(format!(
@@ -72,7 +72,7 @@ pub fn powershell(subject: Subject<'_>) -> Option<String> {
 #[must_use]
 pub fn linux(subject: Subject<'_>) -> Option<String> {
     let url = &password_policy(subject.settings)?.uri;
-    let ca = format!("{}/ca.pem", subject.settings.publication.url);
+    let ca = format!("{}/ca.pem", subject.settings.embedded().ok()?.publication.url);
     let (account, template) = (subject.account, subject.template);
     Some(format!(
         "curl -fsS {ca} -o muster-ca.pem\n\
@@ -84,7 +84,7 @@ pub fn linux(subject: Subject<'_>) -> Option<String> {
 #[must_use]
 pub fn curl(subject: Subject<'_>) -> Option<String> {
     let url = &password_policy(subject.settings)?.uri;
-    let ca = format!("{}/ca.pem", subject.settings.publication.url);
+    let ca = format!("{}/ca.pem", subject.settings.embedded().ok()?.publication.url);
     let account = subject.account;
     Some(format!(
         r#"curl -fsS {ca} -o muster-ca.pem

@@ -12,7 +12,8 @@ use muster_proto::wstep::{
 use crate::auth::Authenticated;
 use crate::config::Endpoint;
 use crate::decode;
-use crate::enroll::{Enrollment, Reply};
+use crate::desk::Desk;
+use crate::enroll::Reply;
 use crate::fault::{AuthError, ServiceError, Unavailable};
 use crate::record::Record;
 
@@ -21,12 +22,13 @@ use crate::record::Record;
 /// # Errors
 /// [`ServiceError`]; a refusal carries the CMC full response with status *failed*.
 pub(crate) async fn answer(
-    enrollment: &Enrollment,
+    desk: &Desk,
     endpoint: &Endpoint,
     message: &Authenticated<'_>,
     header: &ResponseHeader,
     record: &mut Record,
 ) -> Result<String, ServiceError> {
+    let Desk::Embedded(enrollment) = desk;
     let request = RequestSecurityToken::parse(message.action(), message.body())?;
     let caller = message.caller();
     let reply = match request.operation {

@@ -30,36 +30,34 @@ use crate::fault::ServiceError;
 
 use self::answers::{Answers, Offered};
 
-/// The only CA of an answer.
-const CA_REFERENCE: i32 = 0;
 /// A client whose copy is older than this gets a whole answer, whatever it says; membership in groups may come from
 /// elsewhere one day.
 const LONGEST_UNCHANGED: i64 = 7 * 86_400;
 
-/// Answers GetPolicies.
-pub(crate) struct PolicyService {
-    settings: Arc<Settings>,
-    policy_id: String,
-    ca_certificate: Vec<u8>,
+/// A CA that is told of.
+pub(crate) struct ToldCa {
+    /// Its certificate, DER.
+    pub(crate) certificate: Vec<u8>,
     uris: Vec<CaUri>,
     /// Those of them at which a certificate alone renews.
     key_based_uris: Vec<CaUri>,
-    answers: Answers,
 }
 
-impl PolicyService {
-    /// A service that names the configured enrollment endpoints.
+impl ToldCa {
+    /// A CA with its configured enrollment endpoints.
     #[must_use]
-    pub(crate) fn new(settings: Arc<Settings>, policy_id: String, ca_certificate: Vec<u8>) -> Self {
+    pub(crate) fn new(settings: &Settings, name: &str, certificate: Vec<u8>) -> Self {
         let own = settings
             .enrollment_endpoints
             .iter()
-            .map(|e| (e.uri.clone(), e.method, e.priority, e.renewal_only, e.key_based_renewal));
+            .map(|e| (&e.ca, e.uri.clone(), e.method, e.priority, e.renewal_only, e.key_based_renewal));
         let advertised = settings.advertised.iter();
-        let other =
-            advertised.map(|a| (a.uri.clone(), a.method, a.priority, a.renewal_only, a.key_based_renewal));
+        let other = advertised
+            .map(|a| (&a.ca, a.uri.clone(), a.method, a.priority, a.renewal_only, a.key_based_renewal));
         let (mut uris, mut key_based_uris) = (Vec::new(), Vec::new());
-        for (uri, method, priority, renewal_only, key_based) in own.chain(other) {
+        for (_, uri, method, priority, renewal_only, key_based) in
+            own.chain(other).filter(|(ca, ..)| ***ca == *name)
+        {
             let client_authentication = client_authentication(method);
             let uri = CaUri { client_authentication, uri, priority: Some(priority), renewal_only };
             if key_based {
@@ -67,10 +65,32 @@ impl PolicyService {
             }
             uris.push(uri);
         }
-        Self { settings, policy_id, ca_certificate, uris, key_based_uris, answers: Answers::default() }
+        Self { certificate, uris, key_based_uris }
     }
 
-    /// Answers one authenticated message.
+    /// Where it can be enrolled at.
+    const fn uris(&self, key_based: bool) -> &Vec<CaUri> {
+        if key_based { &self.key_based_uris } else { &self.uris }
+    }
+}
+
+/// Answers GetPolicies.
+pub(crate) struct PolicyService {
+    settings: Arc<Settings>,
+    policy_id: String,
+    /// In the order of the catalogs that an answer is made from.
+    cas: Vec<ToldCa>,
+    answers: Answers,
+}
+
+impl PolicyService {
+    /// A service that tells of these CAs.
+    #[must_use]
+    pub(crate) fn new(settings: Arc<Settings>, policy_id: String, cas: Vec<ToldCa>) -> Self {
+        Self { settings, policy_id, cas, answers: Answers::default() }
+    }
+
+    /// Answers one authenticated message from the catalogs of the CAs.
     ///
     /// # Errors
     /// [`ServiceError::Policy`] if it is no GetPolicies, [`ServiceError::Unavailable`] if the store cannot be read.
@@ -78,16 +98,20 @@ impl PolicyService {
         &self,
         message: &Authenticated<'_>,
         endpoint: &Endpoint,
-        catalog: &Catalog,
+        catalogs: impl Iterator<Item = &Catalog>,
         seen: Generations,
         header: &ResponseHeader,
         now: UnixTime,
     ) -> Result<String, ServiceError> {
         let request = GetPolicies::parse(message.action(), message.body())?;
         let principal = message.caller().principal();
-        let snapshot = catalog.snapshot(principal, seen).await?;
+        let mut snapshots = Vec::with_capacity(self.cas.len());
+        for catalog in catalogs {
+            snapshots.push(catalog.snapshot(principal, seen).await?);
+        }
+        let loaded = snapshots.iter().map(|snapshot| snapshot.loaded.0).max().unwrap_or(i64::MAX);
         // The second in which it changed counts as before the change.
-        let fresh = |last: i64| last > snapshot.loaded.0 && now.0 - last < LONGEST_UNCHANGED && last <= now.0;
+        let fresh = |last: i64| last > loaded && now.0 - last < LONGEST_UNCHANGED && last <= now.0;
         // Groups of a directory change without a change here.
         let may_be_fresh = principal.directory.is_none();
         if may_be_fresh && request.client.last_update.is_some_and(|last| fresh(last.unix())) {
@@ -99,56 +123,67 @@ impl PolicyService {
             return Ok(answer.to_envelope(header));
         }
         // What the caller may have is worked out for each message; only writing it down is spared.
-        let mut offered = Offered { key_based: endpoint.key_based_renewal, templates: Vec::new() };
-        // A CA without an address could not be asked; then there is nothing to offer.
-        let reachable = !self.uris(&offered).is_empty();
-        for (at, template) in snapshot.templates_for(principal).iter().enumerate().filter(|_| reachable) {
-            let permission = if endpoint.key_based_renewal {
-                // Whoever has a certificate may renew it, and need not be asked.
-                let renews = template.renewal.key_based && template.may_renew(principal);
-                Permission { enroll: renews, auto_enroll: renews }
-            } else {
-                template.permission(principal)
-            };
-            let Some(oid) = template.oid.as_ref().filter(|_| permission.enroll) else { continue };
-            let wire = snapshot.wire.get(oid);
-            let key_flags =
-                wire.map_or_else(|| private_key_flags(template), |w| PrivateKeyFlags(w.private_key_flags));
-            if request.request_filter.as_ref().is_none_or(|f| f.keeps(oid.as_str(), key_flags)) {
-                offered.templates.push((at, permission));
+        let key_based = endpoint.key_based_renewal;
+        let mut offered = Offered { key_based, templates: Vec::new() };
+        for (ca, (told, snapshot)) in self.cas.iter().zip(&snapshots).enumerate() {
+            // A CA without an address could not be asked; then there is nothing to offer.
+            let reachable = !told.uris(key_based).is_empty();
+            let templates = snapshot.templates_for(principal).iter().enumerate();
+            for (at, template) in templates.filter(|_| reachable) {
+                let permission = if key_based {
+                    // Whoever has a certificate may renew it, and need not be asked.
+                    let renews = template.renewal.key_based && template.may_renew(principal);
+                    Permission { enroll: renews, auto_enroll: renews }
+                } else {
+                    template.permission(principal)
+                };
+                let Some(oid) = template.oid.as_ref().filter(|_| permission.enroll) else { continue };
+                let wire = snapshot.wire.get(oid);
+                let key_flags = wire
+                    .map_or_else(|| private_key_flags(template), |w| PrivateKeyFlags(w.private_key_flags));
+                if request.request_filter.as_ref().is_none_or(|f| f.keeps(oid.as_str(), key_flags)) {
+                    offered.templates.push((ca, at, permission));
+                }
             }
         }
-        let answer = self.answers.get(&snapshot, offered, |offered| self.offer(&snapshot, offered).write());
+        let answer = self.answers.get(&snapshots, offered, |offered| self.offer(&snapshots, offered).write());
         Ok(answer.to_envelope(header))
     }
 
-    /// Where it can be enrolled for.
-    const fn uris(&self, offered: &Offered) -> &Vec<CaUri> {
-        if offered.key_based { &self.key_based_uris } else { &self.uris }
-    }
-
-    /// The answer that offers these templates of the snapshot.
-    fn offer(&self, snapshot: &Snapshot, offered: &Offered) -> GetPoliciesResponse {
+    /// The answer that offers these templates of the snapshots. A template that several CAs issue from is one policy.
+    fn offer(&self, snapshots: &[Arc<Snapshot>], offered: &Offered) -> GetPoliciesResponse {
         let mut oids = Oids::default();
-        let mut policies = Vec::with_capacity(offered.templates.len());
-        for (at, permission) in &offered.templates {
+        let mut policies: Vec<CertificateEnrollmentPolicy> = Vec::with_capacity(offered.templates.len());
+        let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
+        for (ca, at, permission) in &offered.templates {
+            let Some(snapshot) = snapshots.get(*ca) else { continue };
             let Some(template) = snapshot.templates.get(*at) else { continue };
             let Some(oid) = &template.oid else { continue };
-            policies.push(match snapshot.wire.get(oid) {
+            if let Some(known) = positions.get(oid.as_str()).and_then(|position| policies.get_mut(*position))
+            {
+                known.ca_references.push(reference(*ca));
+                continue;
+            }
+            positions.insert(oid.as_str(), policies.len());
+            let mut policy = match snapshot.wire.get(oid) {
                 Some(wire) => from_directory::policy(template, wire, oid, *permission, &mut oids),
                 None => policy(template, oid, *permission, &mut oids),
-            });
+            };
+            policy.ca_references.push(reference(*ca));
+            policies.push(policy);
         }
-        let cas = if policies.is_empty() {
-            Vec::new()
-        } else {
-            vec![Ca {
-                uris: self.uris(offered).clone(),
-                certificate: self.ca_certificate.clone(),
+        let told = self.cas.iter().enumerate().filter(|(ca, _)| {
+            let reference = reference(*ca);
+            policies.iter().any(|policy| policy.ca_references.contains(&reference))
+        });
+        let cas = told
+            .map(|(ca, told)| Ca {
+                uris: told.uris(offered.key_based).clone(),
+                certificate: told.certificate.clone(),
                 enroll_permission: true,
-                ca_reference_id: CA_REFERENCE,
-            }]
-        };
+                ca_reference_id: reference(ca),
+            })
+            .collect();
         GetPoliciesResponse {
             response: Response {
                 policy_id: self.policy_id.clone(),
@@ -161,6 +196,11 @@ impl PolicyService {
             oids: oids.list,
         }
     }
+}
+
+/// How an answer refers to a CA: by its position.
+fn reference(ca: usize) -> i32 {
+    i32::try_from(ca).unwrap_or(i32::MAX)
 }
 
 const fn client_authentication(method: Method) -> ClientAuthentication {
@@ -193,6 +233,7 @@ impl Oids {
     }
 }
 
+/// One policy of the answer, without the CAs that issue by it.
 fn policy(
     template: &Template,
     oid: &muster_core::Oid,
@@ -242,7 +283,7 @@ fn policy(
         key_archival_attributes: None,
         extensions: extension_list(template, OfferedTemplate::Version(&version), oids),
     };
-    CertificateEnrollmentPolicy { policy_oid_reference, ca_references: vec![CA_REFERENCE], attributes }
+    CertificateEnrollmentPolicy { policy_oid_reference, ca_references: Vec::new(), attributes }
 }
 
 /// The signatures of enrollment agents that the template asks for.

@@ -111,7 +111,7 @@ impl TestServer {
         let text = change(std::fs::read_to_string(&config).unwrap() + RENEWAL_ONLY);
         std::fs::write(&config, text).unwrap();
         let settings = Settings::load(&config).unwrap();
-        let ca = settings.ca.directory.join(muster_ca::CERTIFICATE_FILE);
+        let ca = settings.embedded().unwrap().directory.join(muster_ca::CERTIFICATE_FILE);
         let ca = CertificateDer::from_pem_file(ca).unwrap();
         let path = muster_server::service::store_path(&settings);
         let store =
@@ -170,7 +170,7 @@ impl TestServer {
     /// If the server does not run.
     #[must_use]
     pub fn publication(&self) -> SocketAddr {
-        self.node.as_ref().expect("the server runs").publication
+        self.node.as_ref().expect("the server runs").publication.unwrap()
     }
 
     /// The endpoint of a service with an authentication.

@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: Quickstart, output: Output) -> Outcome {
                 password_file: &password_file,
                 certificate: &certificate,
                 private_key: &private_key,
-                ca_certificate: &settings.ca.directory.join(muster_ca::CERTIFICATE_FILE),
+                ca_certificate: &settings.embedded()?.directory.join(muster_ca::CERTIFICATE_FILE),
                 policy_id: &policy_id,
                 endpoints: settings.endpoints().map(|e| e.uri.as_str()).collect(),
             };
@@ -158,7 +158,7 @@ async fn enroll(
     })?;
     let first = First {
         policy_url: &policy.uri,
-        ca_file: &settings.ca.directory.join(muster_ca::CERTIFICATE_FILE),
+        ca_file: &settings.embedded()?.directory.join(muster_ca::CERTIFICATE_FILE),
         user: ACCOUNT,
         password_file,
         template: TEMPLATE,

@@ -17,14 +17,15 @@ pub struct File {
     /// The enrollment policy.
     #[serde(default)]
     pub policy: Policy,
-    /// The certification authority.
-    pub ca: Ca,
+    /// The certification authorities, by name.
+    pub ca: BTreeMap<String, Ca>,
     /// The services' own certificate.
     pub tls: Tls,
     /// Sockets with TLS, by a name of your choice.
     pub listener: BTreeMap<String, Listener>,
-    /// Plain HTTP for the revocation list and the CA certificate.
-    pub publication: Publication,
+    /// Plain HTTP for the revocation list and the certificate of the embedded CA, which needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<Publication>,
     /// One table for each policy service (CEP).
     #[serde(default)]
     pub policy_endpoint: Vec<PolicyEndpoint>,
@@ -70,21 +71,78 @@ impl Default for Policy {
     }
 }
 
-/// `[ca]`
+/// `[ca."NAME"]`, such as `[ca."Corp Issuing CA"]`: the name is that in the CA's certificate, and the first part of the
+/// enrollment path. `directory`, `passphrase_file` and `crl_days` are for the embedded CA, the other keys for other CAs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ca {
-    /// Its name, as in its certificate; the first part of the enrollment path.
-    pub name: String,
-    /// Folder of `ca.pem` and `ca.key.pem`.
-    #[serde(default = "defaults::ca_directory")]
-    pub directory: PathBuf,
-    /// File with the passphrase of the key, readable by the service alone.
-    #[serde(default = "defaults::passphrase_file")]
-    pub passphrase_file: PathBuf,
-    /// Days that a revocation list is valid, 1 to 30. A new one is made every day, and at once after a revocation.
-    #[serde(default = "defaults::crl_days")]
-    pub crl_days: u32,
+    /// Who signs: `embedded`, the CA of this installation, of which there can be one, or `adcs`, an authority of Active
+    /// Directory Certificate Services that is asked over DCOM or RPC.
+    #[serde(default = "defaults::backend")]
+    pub backend: Backend,
+    /// Folder of `ca.pem` and `ca.key.pem`; by default `ca`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// File with the passphrase of the key, readable by the service alone; by default `secrets/ca.passphrase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Days that a revocation list is valid, 1 to 30, by default 7. A new one is made every day, and at once after a
+    /// revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_days: Option<u32>,
+    /// Host name of the authority, as in its service principal names: `ca01.corp.example`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Port of the host's endpoint mapper; by default 135.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapper_port: Option<u16>,
+    /// How it is asked: `dcom` (MS-WCCE, the default) or `rpc` (MS-ICPR).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// PEM files with the certificates of the authority, all that it signs with: what is not signed by one of them is not
+    /// passed on to anybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<PathBuf>,
+    /// The account as which this service asks, such as `svc-muster@CORP.EXAMPLE`, for itself or, where it may be trusted
+    /// for delegation, for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// File with that account's keys; by default the keytab of its realm's `[kerberos."REALM"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keytab: Option<PathBuf>,
+    /// Names of templates of this installation's store that the authority issues from. Those of a directory come by its
+    /// entry there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<String>,
+    /// Seconds for a connection, authentication included, 1 to 300; by default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_seconds: Option<u64>,
+    /// Seconds for an answer, 1 to 300; by default 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_seconds: Option<u64>,
+    /// Connections at once, 1 to 1024; by default 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+}
+
+/// Who signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// This installation.
+    Embedded,
+    /// An authority of Active Directory Certificate Services.
+    Adcs,
+}
+
+/// How an authority of Active Directory Certificate Services is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// MS-WCCE.
+    Dcom,
+    /// MS-ICPR.
+    Rpc,
 }
 
 /// `[tls]`: either `certificate` and `key`, or `names`.
@@ -156,6 +214,14 @@ pub struct PolicyEndpoint {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentEndpoint {
+    /// Name of the CA; may be left out if there is one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// For a CA that is not the embedded one: in whose name it is asked. `delegate`: in the caller's, by a ticket for it.
+    /// `renew_on_behalf`: in that of this service, which needs `renewal_only`; the authority takes the account from the
+    /// certificate that is renewed. There is no default, and never another one than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityMode>,
     /// `username_password`, `client_certificate` or `kerberos`.
     pub authentication: Method,
     /// Name of the listener.
@@ -175,10 +241,23 @@ pub struct EnrollmentEndpoint {
     pub key_based_renewal: bool,
 }
 
+/// In whose name a CA is asked that is not the embedded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityMode {
+    /// The caller's.
+    Delegate,
+    /// This service's, for renewals alone.
+    RenewOnBehalf,
+}
+
 /// `[[advertise]]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Advertise {
+    /// Name of the CA; may be left out if there is one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// The whole URL.
     pub uri: String,
     /// `username_password`, `client_certificate` or `kerberos`.
@@ -323,6 +402,8 @@ impl Default for Limits {
 mod defaults {
     use std::path::PathBuf;
 
+    use super::Backend;
+
     pub(super) const fn yes() -> bool {
         true
     }
@@ -335,14 +416,8 @@ mod defaults {
     pub(super) const fn next_update_hours() -> u32 {
         8
     }
-    pub(super) fn ca_directory() -> PathBuf {
-        PathBuf::from("ca")
-    }
-    pub(super) fn passphrase_file() -> PathBuf {
-        PathBuf::from("secrets/ca.passphrase")
-    }
-    pub(super) const fn crl_days() -> u32 {
-        7
+    pub(super) const fn backend() -> Backend {
+        Backend::Embedded
     }
     pub(super) const fn priority() -> u32 {
         1

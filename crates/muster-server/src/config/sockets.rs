@@ -26,7 +26,8 @@ pub(super) fn listeners(tree: &file::File) -> Result<BTreeMap<String, Listener>,
         let key = format!("listener.{name}");
         https_url(&format!("{key}.url"), &written.url, false)?;
         let url = written.url.trim_end_matches('/').to_owned();
-        if written.address == tree.publication.address && written.address.port() != 0 {
+        let publication = tree.publication.as_ref().map(|publication| publication.address);
+        if publication == Some(written.address) && written.address.port() != 0 {
             return fault(format!("{key}.address"), format!("{} is used twice", written.address));
         }
         let server_names = server_names(tree, &key, written, &url)?;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use muster_core::Method;
 use muster_core::names::is_host_name;
 
-use super::{Advertised, CaSettings, Endpoint, Listener, Publication, Service, Settings, TlsSettings, file};
+use super::{Advertised, CaSettings, Endpoint, Listener, Service, Settings, TlsSettings, file};
 
+mod authorities;
 mod domains;
 
 /// A broken rule.
@@ -26,8 +27,9 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
     // `base/.` would show in every message.
     let data_dir = if tree.data_dir == Path::new(".") { base.to_owned() } else { base.join(&tree.data_dir) };
     let listeners = super::sockets::listeners(tree)?;
-    let policy_endpoints = policy_endpoints(tree, &listeners)?;
-    let enrollment_endpoints = enrollment_endpoints(tree, &listeners)?;
+    let authorities = authorities::authorities(tree, base, &data_dir)?;
+    let policy_endpoints = policy_endpoints(tree, &listeners, &authorities)?;
+    let enrollment_endpoints = enrollment_endpoints(tree, &listeners, &authorities)?;
     if policy_endpoints.is_empty() && enrollment_endpoints.is_empty() {
         return fault(
             "policy_endpoint",
@@ -42,13 +44,6 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         && !is_braced_guid(id)
     {
         return fault("policy.id", "must look like {083C7011-0B4E-4E67-A0DB-3D4A6F2C4A1B}");
-    }
-    if !(1..=30).contains(&tree.ca.crl_days) {
-        return fault("ca.crl_days", "must be 1 to 30");
-    }
-    let ca_name = tree.ca.name.trim();
-    if ca_name.is_empty() || ca_name.chars().count() > 64 || ca_name.contains(['/', '\\', '%', '?', '#']) {
-        return fault("ca.name", "must have 1 to 64 characters, none of them / \\ % ? #");
     }
     if !(4_096..=262_144).contains(&tree.limits.body_bytes) {
         return fault("limits.body_bytes", "must be 4096 to 262144");
@@ -85,8 +80,10 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
     }
     let mut advertised = Vec::new();
     for (i, other) in tree.advertise.iter().enumerate() {
-        https_url(&format!("advertise[{i}].uri"), &other.uri, true)?;
+        let key = format!("advertise[{i}]");
+        https_url(&format!("{key}.uri"), &other.uri, true)?;
         advertised.push(Advertised {
+            ca: Arc::clone(&authorities::named(&key, other.ca.as_ref(), &authorities)?.name),
             uri: other.uri.clone(),
             method: other.authentication,
             priority: other.priority,
@@ -96,29 +93,16 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
     }
     let kerberos = domains::kerberos(tree, base, policy_endpoints.iter().chain(&enrollment_endpoints))?;
     let directories = domains::directories(tree, base, &kerberos)?;
-    let publication_url = tree.publication.url.trim_end_matches('/');
-    if !publication_url.starts_with("http://") || publication_url.len() <= "http://".len() {
-        return fault(
-            "publication.url",
-            "must begin with http:// and name a host: clients that check revocation cannot start with HTTPS",
-        );
-    }
     Ok(Settings {
         policy_name: tree.policy.name.clone(),
         policy_id: tree.policy.id.clone(),
         next_update_hours: tree.policy.next_update_hours,
-        ca: CaSettings {
-            name: ca_name.to_owned(),
-            directory: data_dir.join(&tree.ca.directory),
-            passphrase_file: data_dir.join(&tree.ca.passphrase_file),
-            crl_days: tree.ca.crl_days,
-        },
+        authorities,
         tls: tls(tree, base)?,
         listeners,
         policy_endpoints,
         enrollment_endpoints,
         advertised,
-        publication: Publication { address: tree.publication.address, url: publication_url.to_owned() },
         client_trust: domains::client_trust(tree, base, &directories)?,
         directories,
         kerberos,
@@ -154,6 +138,7 @@ fn tls(tree: &file::File, base: &Path) -> Result<TlsSettings, Fault> {
 fn policy_endpoints(
     tree: &file::File,
     listeners: &BTreeMap<String, Listener>,
+    authorities: &[CaSettings],
 ) -> Result<Vec<Arc<Endpoint>>, Fault> {
     let build = |(i, written): (usize, &file::PolicyEndpoint)| {
         let key = format!("policy_endpoint[{i}]");
@@ -168,6 +153,8 @@ fn policy_endpoints(
         key_based(&key, written.key_based_renewal, written.authentication)?;
         Ok(Arc::new(Endpoint {
             service: Service::Policy,
+            ca: authorities.first().map(|ca| Arc::clone(&ca.name)).unwrap_or_default(),
+            identity: None,
             method: written.authentication,
             listener: written.listener.clone(),
             uri: format!("{}{}", listener.url, encode_path(&path)),
@@ -183,6 +170,7 @@ fn policy_endpoints(
 fn enrollment_endpoints(
     tree: &file::File,
     listeners: &BTreeMap<String, Listener>,
+    authorities: &[CaSettings],
 ) -> Result<Vec<Arc<Endpoint>>, Fault> {
     let build = |(i, written): (usize, &file::EnrollmentEndpoint)| {
         let key = format!("enrollment_endpoint[{i}]");
@@ -194,14 +182,16 @@ fn enrollment_endpoints(
                 "is for an endpoint that does nothing else: write renewal_only = true beside it",
             );
         }
+        let ca = authorities::named(&key, written.ca.as_ref(), authorities)?;
+        let identity = authorities::identity(&key, written, ca, tree)?;
         let path = match &written.path {
             Some(path) => checked_path(&key, path)?,
-            None => {
-                format!("/{}_CES_{}/service.svc/CES", tree.ca.name.trim(), iis_word(written.authentication))
-            }
+            None => format!("/{}_CES_{}/service.svc/CES", ca.name, iis_word(written.authentication)),
         };
         Ok(Arc::new(Endpoint {
             service: Service::Enrollment,
+            ca: Arc::clone(&ca.name),
+            identity,
             method: written.authentication,
             listener: written.listener.clone(),
             uri: format!("{}{}", listener.url, encode_path(&path)),

@@ -15,13 +15,13 @@ const MOST: usize = 32;
 /// Octets of all that are kept. One answer with 200 templates has about half a million.
 const MOST_OCTETS: usize = 6 << 20;
 
-/// What an answer offers of a snapshot.
+/// What an answer offers of the snapshots of the CAs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offered {
     /// Renewal by a certificate alone, which has addresses of its own.
     pub(super) key_based: bool,
-    /// Position of each template, and what the caller may do with it.
-    pub(super) templates: Vec<(usize, Permission)>,
+    /// Position of the CA, of the template in its snapshot, and what the caller may do with it.
+    pub(super) templates: Vec<(usize, usize, Permission)>,
 }
 
 /// The answers, the one used last at the end.
@@ -29,37 +29,47 @@ pub(super) struct Offered {
 pub(super) struct Answers(Mutex<Vec<Kept>>);
 
 struct Kept {
-    snapshot: Arc<Snapshot>,
+    snapshots: Vec<Arc<Snapshot>>,
     offered: Offered,
     answer: Arc<WrittenPolicies>,
 }
 
+/// Whether these are the same, and not only equal.
+fn are_same(some: &[Arc<Snapshot>], others: &[Arc<Snapshot>]) -> bool {
+    some.len() == others.len() && some.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
+}
+
+/// Whose callers they are for.
+fn forest(snapshots: &[Arc<Snapshot>]) -> Option<usize> {
+    snapshots.first().and_then(|snapshot| snapshot.forest)
+}
+
 impl Answers {
-    /// The answer that offers this of the snapshot; `write` makes it if it is not there.
+    /// The answer that offers this of the snapshots; `write` makes it if it is not there.
     pub(super) fn get(
         &self,
-        snapshot: &Arc<Snapshot>,
+        snapshots: &[Arc<Snapshot>],
         offered: Offered,
         write: impl FnOnce(&Offered) -> WrittenPolicies,
     ) -> Arc<WrittenPolicies> {
-        if let Some(answer) = self.find(snapshot, &offered) {
+        if let Some(answer) = self.find(snapshots, &offered) {
             return answer;
         }
         // Without the lock: others are not to wait for it.
         let answer = Arc::new(write(&offered));
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What the same callers had before is of no use any more.
-        kept.retain(|k| k.snapshot.forest != snapshot.forest || Arc::ptr_eq(&k.snapshot, snapshot));
-        kept.push(Kept { snapshot: Arc::clone(snapshot), offered, answer: Arc::clone(&answer) });
+        kept.retain(|k| forest(&k.snapshots) != forest(snapshots) || are_same(&k.snapshots, snapshots));
+        kept.push(Kept { snapshots: snapshots.to_vec(), offered, answer: Arc::clone(&answer) });
         while kept.len() > MOST || kept.iter().map(|k| k.answer.octets()).sum::<usize>() > MOST_OCTETS {
             kept.remove(0);
         }
         answer
     }
 
-    fn find(&self, snapshot: &Arc<Snapshot>, offered: &Offered) -> Option<Arc<WrittenPolicies>> {
+    fn find(&self, snapshots: &[Arc<Snapshot>], offered: &Offered) -> Option<Arc<WrittenPolicies>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|k| Arc::ptr_eq(&k.snapshot, snapshot) && k.offered == *offered)?;
+        let at = kept.iter().position(|k| are_same(&k.snapshots, snapshots) && k.offered == *offered)?;
         let found = kept.remove(at);
         let answer = Arc::clone(&found.answer);
         kept.push(found);
@@ -99,8 +109,9 @@ mod tests {
         name: &str,
     ) -> bool {
         let written = Cell::new(false);
-        let offered = Offered { key_based: name == "key-based", templates: offered.to_vec() };
-        let answer = answers.get(snapshot, offered, |_| {
+        let templates = offered.iter().map(|(at, permission)| (0, *at, *permission)).collect();
+        let offered = Offered { key_based: name == "key-based", templates };
+        let answer = answers.get(std::slice::from_ref(snapshot), offered, |_| {
             written.set(true);
             GetPoliciesResponse::not_changed("{id}".to_owned(), name.to_owned(), 1).write()
         });

@@ -12,12 +12,12 @@ use muster_proto::xcep::{
     Revision, SubjectNameFlags,
 };
 
-use super::{CA_REFERENCE, Oids, extension_list, purpose_name};
+use super::{Oids, extension_list, purpose_name};
 
 /// Schema version from which templates name a key storage provider's algorithms.
 const NEXT_GENERATION: u32 = 3;
 
-/// One policy of the answer.
+/// One policy of the answer, without the CAs that issue by it.
 pub(super) fn policy(
     template: &Template,
     wire: &WireTemplate,
@@ -84,9 +84,5 @@ pub(super) fn policy(
         key_archival_attributes: None,
         extensions: extension_list(template, offered, oids),
     };
-    CertificateEnrollmentPolicy {
-        policy_oid_reference: reference,
-        ca_references: vec![CA_REFERENCE],
-        attributes,
-    }
+    CertificateEnrollmentPolicy { policy_oid_reference: reference, ca_references: Vec::new(), attributes }
 }

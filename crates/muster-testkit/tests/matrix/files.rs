@@ -136,7 +136,7 @@ async fn hint_after_a_refused_sign_in() {
     let key = muster_server::certificate_pem(&identity.key.pkcs8()).replace("CERTIFICATE", "PRIVATE KEY");
     let key = file("key.pem", &key);
     let password = file("password", "wrong\n");
-    let ca = server.settings.ca.directory.join("ca.pem");
+    let ca = server.settings.embedded().unwrap().directory.join("ca.pem");
     let ask = |method: Method, options: &[&std::ffi::OsStr]| {
         let uri = &server.endpoint(Service::Policy, method).uri;
         let mut command = Command::new(peers::muster());

@@ -48,7 +48,8 @@ impl Site {
         let text = change(std::fs::read_to_string(&config).unwrap());
         std::fs::write(&config, text).unwrap();
         let settings = Settings::load(&config).unwrap();
-        let ca = CertificateDer::from_pem_file(settings.ca.directory.join("ca.pem")).unwrap();
+        let ca =
+            CertificateDer::from_pem_file(settings.embedded().unwrap().directory.join("ca.pem")).unwrap();
         let site = Self { folder, temporary: None, config, settings, https: Https::new(&ca) };
         server::populate(&site.store(), &SystemClock).await;
         site
@@ -74,7 +75,10 @@ impl Site {
 
     /// What `/ca.crl` of the running server says.
     pub(crate) async fn crl(&self) -> Vec<u8> {
-        let mut socket = tokio::net::TcpStream::connect(self.settings.publication.address).await.unwrap();
+        let mut socket =
+            tokio::net::TcpStream::connect(self.settings.embedded().unwrap().publication.address)
+                .await
+                .unwrap();
         socket.write_all(b"GET /ca.crl HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();

@@ -206,7 +206,7 @@ async fn readiness_is_told_when_it_is_true() {
     let socket = UnixDatagram::bind(&socket_path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut addresses: Vec<_> = site.settings.listeners.values().map(|l| l.address).collect();
-    addresses.push(site.settings.publication.address);
+    addresses.push(site.settings.embedded().unwrap().publication.address);
     let next = move || {
         let mut buffer = [0; 4_096];
         let length = socket.recv(&mut buffer).unwrap();

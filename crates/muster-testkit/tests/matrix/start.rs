@@ -88,7 +88,7 @@ async fn files_are_missing() {
 
 #[tokio::test]
 async fn passphrase_is_wrong_or_open_to_others() {
-    let secret = |site: &Site| site.settings.ca.passphrase_file.clone();
+    let secret = |site: &Site| site.settings.embedded().unwrap().passphrase_file.clone();
     check(
         |site| std::fs::write(secret(site), "another passphrase\n").unwrap(),
         "error: the CA cannot be opened: ",
@@ -109,11 +109,11 @@ async fn passphrase_is_wrong_or_open_to_others() {
 async fn name_of_the_ca_differs() {
     let rename = |site: &Site| {
         let text = std::fs::read_to_string(&site.config).unwrap();
-        std::fs::write(&site.config, text.replace("name = \"Test CA\"", "name = \"Other CA\"")).unwrap();
+        std::fs::write(&site.config, text.replace("[ca.\"Test CA\"]", "[ca.\"Other CA\"]")).unwrap();
     };
     check(
         rename,
-        "error: the CA certificate is for 'Test CA', the configuration names 'Other CA': correct ca.name",
+        "error: the CA certificate is for 'Test CA', the configuration names 'Other CA': write [ca.\"Test CA\"]",
     )
     .await;
 }

@@ -407,7 +407,9 @@ async fn published(
     if configured.forest != configured.domain || !configured.templates {
         return found;
     }
-    let name = &settings.ca.name;
+    // The entry of an authority of AD CS is not ours to look after.
+    let Ok(own) = settings.embedded() else { return found };
+    let name = &own.name;
     let Some(entry) = snapshot.authority(name) else {
         found.push(warning(
             format!("the directory has no entry for {name}: clients that look there do not find it, and no templates of \

@@ -57,7 +57,7 @@ pub(super) async fn publish(
     let how = publish.how.how();
     let directory = connect(configured, how.as_me);
     let live = snapshot(&directory, how.as_me).await?;
-    let name = &settings.ca.name;
+    let name = &*settings.embedded()?.name;
     let mut templates =
         live.snapshot.authority(name).map(|entry| entry.templates.clone()).unwrap_or_default();
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
@@ -112,7 +112,11 @@ pub(super) async fn unpublish(
     let failed = |error| directory_failure(&error, how.as_me);
     let mut plan = directory.plan_unpublish(&ca).await.map_err(failed)?;
     let live = snapshot(&directory, how.as_me).await?;
-    let others = live.snapshot.authorities.iter().filter(|other| other.name != settings.ca.name);
+    let others = live
+        .snapshot
+        .authorities
+        .iter()
+        .filter(|other| settings.embedded().is_ok_and(|own| other.name != *own.name));
     let offered: Vec<&String> = others.flat_map(|other| &other.templates).collect();
     let catalog = admin.store.catalog().await?;
     let exported = catalog.into_iter().filter(|template| !offered.contains(&&template.name));

@@ -117,9 +117,11 @@ async fn states_in<'a>(
 ) -> Outcome<Vec<(&'a DirectoryTemplate, State)>> {
     let accepted = store.accepted_templates().await?;
     let own = store.catalog().await?;
-    let former = templates_in_force(settings, &configured.domain);
+    let authorities = settings.authorities.iter();
+    let former: Vec<_> =
+        authorities.clone().flat_map(|ca| templates_in_force(settings, &configured.domain, ca)).collect();
     let named: BTreeSet<&str> =
-        snapshot.published(&settings.ca.name).map(|template| template.template.name.as_str()).collect();
+        authorities.flat_map(|ca| snapshot.published(&ca.name)).map(|t| t.template.name.as_str()).collect();
     let state = |template: &DirectoryTemplate| {
         let rules = &template.template;
         let reasons = |effect: Effect| {
@@ -187,10 +189,12 @@ pub(super) async fn run(
                     fingerprint: template.fingerprint.as_str().to_owned(),
                 })
                 .collect();
-            if live.snapshot.authority(&settings.ca.name).is_none() {
+            if let Ok(own) = settings.embedded()
+                && live.snapshot.authority(&own.name).is_none()
+            {
                 output.note(format_args!(
                     "note: the directory has no entry for {}: 'muster ad publish' makes one",
-                    settings.ca.name
+                    own.name
                 ));
             }
             output.table(&rows, &["TEMPLATE", "REVISION", "STATE", "WHY"], |row| {

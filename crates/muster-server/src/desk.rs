@@ -1,0 +1,46 @@
+//! Who does what is asked of a CA: each has its own way, and an endpoint leads to one of them.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::enroll::Enrollment;
+use crate::fault::ServiceError;
+
+/// The way of a request to one CA.
+pub(crate) enum Desk {
+    /// This installation signs.
+    Embedded(Arc<Enrollment>),
+}
+
+impl Desk {
+    /// The templates that the CA issues from.
+    fn catalog(&self) -> &Catalog {
+        match self {
+            Self::Embedded(enrollment) => &enrollment.catalog,
+        }
+    }
+}
+
+/// All CAs of a node, in the order of their names.
+#[derive(Default)]
+pub(crate) struct Desks(Vec<(Arc<str>, Desk)>);
+
+impl Desks {
+    pub(crate) fn add(&mut self, ca: &Arc<str>, desk: Desk) {
+        self.0.push((Arc::clone(ca), desk));
+    }
+
+    /// Their templates.
+    pub(crate) fn catalogs(&self) -> impl Iterator<Item = &Catalog> {
+        self.0.iter().map(|(_, desk)| desk.catalog())
+    }
+
+    /// The way to the CA of this name.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]: the configuration lets no endpoint name another.
+    pub(crate) fn at(&self, ca: &str) -> Result<&Desk, ServiceError> {
+        let found = self.0.iter().find(|(name, _)| **name == *ca);
+        found.map(|(_, desk)| desk).ok_or_else(|| ServiceError::Internal(format!("there is no CA {ca}")))
+    }
+}
