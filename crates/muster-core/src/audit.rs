@@ -107,11 +107,21 @@ pub enum Action {
     ForbidAgent,
     /// An agent enrolled for another account.
     EnrollForAnother,
+    /// A request was written down before it was sent to a CA that is not ours.
+    RecordSubmission,
+    /// What such a CA answered was written down.
+    RecordAnswer,
+    /// Such a CA answered with something else than was asked for: the CA, or what is between, cannot be trusted.
+    DistrustAnswer,
+    /// Such a CA may have a request, and nobody knows what it made of it.
+    LoseSubmission,
+    /// A request did not reach such a CA, and may be sent again.
+    WithdrawSubmission,
 }
 
 impl Action {
     /// Every action, for readers of the log.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::Initialize,
         Self::Receive,
         Self::Authenticate,
@@ -139,6 +149,11 @@ impl Action {
         Self::AllowAgent,
         Self::ForbidAgent,
         Self::EnrollForAnother,
+        Self::RecordSubmission,
+        Self::RecordAnswer,
+        Self::DistrustAnswer,
+        Self::LoseSubmission,
+        Self::WithdrawSubmission,
     ];
 
     /// The word stored; never changed once released.
@@ -172,6 +187,11 @@ impl Action {
             Self::AllowAgent => "allow_agent",
             Self::ForbidAgent => "forbid_agent",
             Self::EnrollForAnother => "enroll_for_another",
+            Self::RecordSubmission => "record_submission",
+            Self::RecordAnswer => "record_answer",
+            Self::DistrustAnswer => "distrust_answer",
+            Self::LoseSubmission => "lose_submission",
+            Self::WithdrawSubmission => "withdraw_submission",
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Nothing here reads the clock, the disk or the network, and nothing here knows XML, DER, SQL or HTTP.
 //! Wire formats become these types in `muster-server`; rows become them in `muster-store`.
 //!
-//! Two kinds of value carry proof:
+//! Three kinds of value carry proof:
 //!
 //! * [`policy::Approved`] is made by [`policy::decide`] alone. Only it can be prepared for signing.
+//! * [`forwarding`] holds the chain for a CA that is not ours: *forwardable → recorded submission → settled*, begun by
+//!   [`policy::forward`] alone.
 //! * [`issuance`] holds the chain *prepared → recorded intent → signed → issued*. Each step consumes the value
 //!   before it, so a certificate that was not recorded cannot be signed, and one that was not committed
 //!   cannot be answered with.
@@ -14,6 +16,7 @@ pub mod agent;
 pub mod audit;
 pub mod defaults;
 pub mod directory;
+pub mod forwarding;
 pub mod identity;
 pub mod issuance;
 pub mod names;

@@ -3,6 +3,7 @@
 //! The order of the checks follows MS-WCCE 3.2.2.6.2.1; where the specification would allow what is known today as
 //! an attack, the stricter rule is in docs/divergences.md.
 
+mod forward;
 mod renewal;
 mod subject;
 
@@ -17,7 +18,8 @@ use crate::time::UnixTime;
 use crate::token::TokenGrant;
 use renewal::Holders;
 
-pub use renewal::{LEAST_INTERVAL, LinePlace, Renewed};
+pub use forward::{ForwardCircumstances, Forwardable, forward};
+pub use renewal::{ForeignCertificate, LEAST_INTERVAL, LinePlace, Renewed};
 
 /// The code of a renewal that waits for an officer because its certificate was renewed before with another key.
 pub const FORK_CODE: &str = "RENEW_FORK";
@@ -427,14 +429,7 @@ fn examine(
     if template.issuance.signatures > signatures && !approved_before {
         return Err(Refusal::SignatureRequired);
     }
-    check_key(template, &submission.key, circumstances.key_blocked)?;
-    if submission.names.wants_ca {
-        return Err(Refusal::CaRequested);
-    }
-    let own_sid = principal.sid.as_ref().map(Sid::as_str);
-    if submission.names.sids.iter().any(|sid| Some(sid.as_str()) != own_sid) {
-        return Err(Refusal::SidInRequest);
-    }
+    check_request(principal, template, submission, circumstances.key_blocked)?;
     let (subject, alternatives) = match (&principal.token, template.subject.source) {
         (Some(token), _) => {
             token.check_names(&submission.names, &template.subject.fixed)?;
@@ -471,6 +466,24 @@ fn examine(
             sid: principal.sid.clone(),
         },
     ))
+}
+
+/// What no request may ask for, whoever is to answer it.
+fn check_request(
+    principal: &Principal,
+    template: &Template,
+    submission: &Submission,
+    key_blocked: bool,
+) -> Result<(), Refusal> {
+    check_key(template, &submission.key, key_blocked)?;
+    if submission.names.wants_ca {
+        return Err(Refusal::CaRequested);
+    }
+    let own_sid = principal.sid.as_ref().map(Sid::as_str);
+    if submission.names.sids.iter().any(|sid| Some(sid.as_str()) != own_sid) {
+        return Err(Refusal::SidInRequest);
+    }
+    Ok(())
 }
 
 fn check_key(template: &Template, key: &PublicKey, blocked: bool) -> Result<(), Refusal> {

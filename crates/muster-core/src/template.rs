@@ -145,6 +145,10 @@ pub struct SubjectRules {
     /// Whether certificates may carry the host names of domain controllers.
     #[serde(default, skip_serializing_if = "is_false")]
     pub domain_controllers: bool,
+    /// Certificates of a CA that is not ours do not carry the security identifier (CT_FLAG_NO_SECURITY_EXTENSION). Those
+    /// of ours always do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub without_sid: bool,
     /// Source `request`: host names that may be asked for. `own` means those of the account; `host.example` that
     /// name; `.lab.example` every name below; `*.lab.example` that wildcard; `any` every host name, with approval.
     #[serde(default)]

@@ -73,6 +73,7 @@ pub fn export(template: &Template, administrators: &[Sid]) -> Result<Export, Exp
     let enrollment_flags = bit(template.issuance.approval, enrollment::PEND_ALL_REQUESTS)
         | bit(template.issuance.renewal_without_approval, enrollment::PREVIOUS_APPROVAL)
         | bit(key_based(template, &mut losses), enrollment::KEY_BASED_RENEWAL)
+        | bit(template.subject.without_sid, enrollment::NO_SECURITY_EXTENSION)
         | bit(automatic, enrollment::AUTO_ENROLLMENT);
     if template.subject.domain_controllers && !access.iter().any(|entry| is_domain_controllers(&entry.sid)) {
         losses.push("subject.domain_controllers: no domain controllers may enroll".to_owned());

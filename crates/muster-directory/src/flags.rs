@@ -69,6 +69,7 @@ pub(crate) mod enrollment {
     pub(crate) const KEY_BASED_RENEWAL_NAME: &str =
         "CT_FLAG_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT";
     pub(crate) const POLICIES_FROM_REQUEST: u32 = 0x2_0000;
+    pub(crate) const NO_SECURITY_EXTENSION: u32 = 0x8_0000;
     pub(crate) const ALL: &[Flag] = &[
         ignored(
             0x1,
@@ -112,7 +113,7 @@ pub(crate) mod enrollment {
         ),
         followed(0x4_0000, "CT_FLAG_SKIP_AUTO_RENEWAL"),
         ignored(
-            0x8_0000,
+            NO_SECURITY_EXTENSION,
             "CT_FLAG_NO_SECURITY_EXTENSION",
             "the security identifier is in every certificate; without it somebody else's could be mapped (ESC9)",
         ),

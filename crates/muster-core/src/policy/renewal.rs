@@ -3,9 +3,10 @@
 //! Whoever has the key of a certificate is taken for its holder, so everything that the certificate cannot prove is
 //! asked of the store: that it is ours, that nobody revoked it, what was renewed from it before.
 
-use super::{Circumstances, KnownCertificate};
+use super::{Circumstances, ForwardCircumstances, KnownCertificate};
 use crate::identity::{Method, Principal, Sid};
 use crate::names::{self, AltName};
+use crate::oid::Oid;
 use crate::refusal::Refusal;
 use crate::request::{RequestedNames, Submission};
 use crate::template::{RenewalKey, SubjectSource, Template};
@@ -70,25 +71,13 @@ pub(super) fn check(
 ) -> Result<Holders, Refusal> {
     let now = circumstances.now;
     // 1. Over a connection with a client certificate, it is the one that signs.
-    match circumstances.method {
-        Method::ClientCertificate if circumstances.tls_certificate != Some(old_certificate) => {
-            return Err(Refusal::RenewalSigner);
-        }
-        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => {}
-    }
+    check_connection(circumstances.method, circumstances.tls_certificate, old_certificate)?;
     // 2. It is ours, octet by octet.
     let Renewed { known, names, sid, spki, line } = circumstances.renewed.ok_or(Refusal::RenewalUnknown)?;
     // 3. Nobody else signs.
-    if extra_signers > 0 {
-        return Err(Refusal::RenewalCosigned);
-    }
+    check_signers(extra_signers)?;
     // 5. It is valid now (4: see above).
-    if now < known.not_before {
-        return Err(Refusal::RenewalNotYetValid(known.not_before));
-    }
-    if now > known.not_after {
-        return Err(Refusal::RenewalExpired(known.not_after));
-    }
+    check_validity(now, known.not_before, known.not_after)?;
     // 6. It is not revoked now.
     if known.on_hold {
         return Err(Refusal::RenewalOnHold);
@@ -107,10 +96,7 @@ pub(super) fn check(
     if Some(&known.template) != template.oid.as_ref() {
         return Err(Refusal::RenewalTemplate);
     }
-    // Who may enroll may renew at any address; the certificate alone is enough only where the template says so.
-    if circumstances.key_based && !template.renewal.key_based && !template.permission(principal).enroll {
-        return Err(Refusal::RenewalKeyBased);
-    }
+    check_key_based(principal, template, circumstances.key_based)?;
     // 9. It asks for no other names. That those are still allowed is looked at when the new certificate gets them.
     if template.subject.source == SubjectSource::Request {
         check_names(&submission.names, names)?;
@@ -131,15 +117,126 @@ pub(super) fn check(
         }
     }
     // 13. The key is new, or the same, as the template says.
-    let same = submission.key.spki == *spki;
-    match template.renewal.key {
-        RenewalKey::New if same => return Err(Refusal::RenewalNewKey),
-        RenewalKey::Same if !same => return Err(Refusal::RenewalSameKey),
-        RenewalKey::New | RenewalKey::Same | RenewalKey::Any => {}
-    }
+    check_new_key(template, submission, spki)?;
     // 12. Nobody else has renewed it. The last, because it is no refusal: somebody has to look at it, and need not look
     // at what is refused anyway.
     Ok(if line.forked { Holders::Two } else { Holders::One })
+}
+
+/// A certificate of a CA that is not ours, which is to be renewed there. The service has verified that this CA signed it;
+/// all else is as the certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignCertificate {
+    /// The name of its template (1.3.6.1.4.1.311.20.2), if it has one.
+    pub template_name: Option<String>,
+    /// The identifier of its template (1.3.6.1.4.1.311.21.7), if it has one.
+    pub template_oid: Option<Oid>,
+    /// Begin of validity.
+    pub not_before: UnixTime,
+    /// End of validity.
+    pub not_after: UnixTime,
+    /// Its subject and alternative names.
+    pub names: RequestedNames,
+    /// Its security identifier (1.3.6.1.4.1.311.25.2), if it has one.
+    pub sid: Option<String>,
+    /// Its SubjectPublicKeyInfo, DER.
+    pub spki: Vec<u8>,
+}
+
+impl ForeignCertificate {
+    /// Whether it says that it is of this template. One that names none is of none.
+    fn is_of(&self, template: &Template) -> bool {
+        let name = self.template_name.as_ref().map(|name| name.eq_ignore_ascii_case(&template.name));
+        let oid = self.template_oid.as_ref().map(|oid| Some(oid) == template.oid.as_ref());
+        match (name, oid) {
+            (None, None) => false,
+            (name, oid) => name.unwrap_or(true) && oid.unwrap_or(true),
+        }
+    }
+}
+
+/// The checks of a renewal that another CA is to make: those of the thirteen that need no more than the certificate. What
+/// only that CA knows is left to it: whether it has revoked the certificate, and what was renewed from it before.
+///
+/// # Errors
+/// The refusal of the first check that fails.
+pub(super) fn check_foreign<'a>(
+    principal: &Principal,
+    template: &Template,
+    submission: &Submission,
+    old_certificate: &[u8],
+    extra_signers: usize,
+    circumstances: &ForwardCircumstances<'a>,
+) -> Result<&'a ForeignCertificate, Refusal> {
+    let key_based = circumstances.key_based;
+    // Elsewhere the caller is somebody by another certificate, and the new one is for that account (7).
+    if circumstances.renewal_only || key_based {
+        check_connection(circumstances.method, circumstances.tls_certificate, old_certificate)?;
+    }
+    let old = circumstances.renewed.ok_or(Refusal::RenewalUnknown)?;
+    check_signers(extra_signers)?;
+    check_validity(circumstances.now, old.not_before, old.not_after)?;
+    // 7. It belongs to the account, where it says to whom it belongs.
+    let own_sid = principal.sid.as_ref().map(Sid::as_str);
+    if !key_based && old.sid.as_deref().is_some_and(|sid| Some(sid) != own_sid) {
+        return Err(Refusal::RenewalForeign);
+    }
+    if !old.is_of(template) {
+        return Err(Refusal::RenewalTemplate);
+    }
+    check_key_based(principal, template, key_based)?;
+    if template.subject.source == SubjectSource::Request {
+        check_names(&submission.names, &old.names)?;
+    }
+    check_new_key(template, submission, &old.spki)?;
+    Ok(old)
+}
+
+/// Check 1.
+fn check_connection(
+    method: Method,
+    tls_certificate: Option<&[u8]>,
+    old_certificate: &[u8],
+) -> Result<(), Refusal> {
+    match method {
+        Method::ClientCertificate if tls_certificate != Some(old_certificate) => Err(Refusal::RenewalSigner),
+        Method::ClientCertificate | Method::UsernamePassword | Method::Kerberos => Ok(()),
+    }
+}
+
+/// Check 3.
+const fn check_signers(extra: usize) -> Result<(), Refusal> {
+    if extra > 0 { Err(Refusal::RenewalCosigned) } else { Ok(()) }
+}
+
+/// Check 5.
+fn check_validity(now: UnixTime, not_before: UnixTime, not_after: UnixTime) -> Result<(), Refusal> {
+    if now < not_before {
+        return Err(Refusal::RenewalNotYetValid(not_before));
+    }
+    if now > not_after {
+        return Err(Refusal::RenewalExpired(not_after));
+    }
+    Ok(())
+}
+
+/// Check 8, its second half: who may enroll may renew at any address; the certificate alone is enough only where the
+/// template says so.
+fn check_key_based(principal: &Principal, template: &Template, key_based: bool) -> Result<(), Refusal> {
+    if key_based && !template.renewal.key_based && !template.permission(principal).enroll {
+        return Err(Refusal::RenewalKeyBased);
+    }
+    Ok(())
+}
+
+/// Check 13.
+fn check_new_key(template: &Template, submission: &Submission, old_spki: &[u8]) -> Result<(), Refusal> {
+    let same = submission.key.spki == *old_spki;
+    match template.renewal.key {
+        RenewalKey::New if same => Err(Refusal::RenewalNewKey),
+        RenewalKey::Same if !same => Err(Refusal::RenewalSameKey),
+        RenewalKey::New | RenewalKey::Same | RenewalKey::Any => Ok(()),
+    }
 }
 
 /// Whether time and number of renewals are limited: where the certificate is all that anybody has, at an address for

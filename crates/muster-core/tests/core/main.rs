@@ -10,9 +10,11 @@
 
 mod agents;
 mod directory;
+mod forwarding_order;
 mod identifiers;
 mod issuance_order;
 mod policy_esc;
+mod policy_forward;
 mod policy_names;
 mod policy_renewal;
 mod properties;

@@ -8,7 +8,7 @@ use muster_core::template::{AltNameFrom, CommonNameFrom, SubjectRules, SubjectSo
 
 use super::WireTemplate;
 use crate::finding::{Effect, Finding};
-use crate::flags::name as flag;
+use crate::flags::{enrollment, name as flag};
 
 /// Alternative names by flag. The one for service principal names means the user principal name, by specification.
 const ALTERNATIVES: [(u32, AltNameFrom); 6] = [
@@ -56,6 +56,7 @@ pub(super) fn rules(
         alternatives,
         email: has(flag::EMAIL),
         domain_controllers,
+        without_sid: wire.enrollment_flags & enrollment::NO_SECURITY_EXTENSION != 0,
         allow_dns: Vec::new(),
         allow_own_email: false,
         allow_ip: Vec::new(),

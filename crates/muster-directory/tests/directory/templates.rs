@@ -104,6 +104,7 @@ fn each_refused_or_ignored_bit_has_its_sentence() {
         let found: Vec<_> = after.findings.iter().map(|f| (f.about.as_str(), f.effect)).collect();
         let expected: Vec<_> = effect.map(|effect| (name, effect)).into_iter().collect();
         assert_eq!(found, expected, "{name}");
+        assert_eq!(after.template.subject.without_sid, name == "CT_FLAG_NO_SECURITY_EXTENSION", "{name}");
         assert_ne!(before.fingerprint, after.fingerprint, "{name}");
     }
 }
