@@ -2,6 +2,7 @@
 
 initiate SERVICE [HASH]     python-gssapi with SPNEGO, to a Kerberos principal; HASH (hex) for tls-server-end-point
 initiate-krb5 SERVICE [HASH]  the same without SPNEGO
+forward SERVICE HASH        the same as `initiate`, sending its ticket-granting ticket along; the first token only
 pyspnego HOST [HASH]        pyspnego's own SPNEGO around Kerberos, to HTTP on HOST
 no-checksum HOST            an AP-REQ without authenticator checksum, made by libkrb5
 flags SERVICE KEYTAB        python-gssapi accepts, then says with which flags (GSS_C_…_FLAG) as a decimal number
@@ -44,6 +45,17 @@ def initiate(service, hash=None, mechanism=gssapi.OID.from_int_seq("1.3.6.1.5.5.
     say(context.step())
     context.step(hear())
     print("complete" if context.complete else "not complete", flush=True)
+
+
+def forward(service, hash):
+    context = gssapi.SecurityContext(
+        name=gssapi.Name(service, gssapi.NameType.kerberos_principal),
+        mech=gssapi.OID.from_int_seq("1.3.6.1.5.5.2"),
+        flags=FLAGS | gssapi.RequirementFlag.delegate_to_peer,
+        channel_bindings=gssapi.raw.ChannelBindings(application_data=PREFIX + bytes.fromhex(hash)),
+        usage="initiate",
+    )
+    say(context.step())
 
 
 def pyspnego(host, hash=None):
@@ -100,4 +112,4 @@ mode, *arguments = sys.argv[1:]
 if mode == "initiate-krb5":
     initiate(*arguments, *([None] * (2 - len(arguments))), gssapi.MechType.kerberos)
 else:
-    {"initiate": initiate, "pyspnego": pyspnego, "no-checksum": no_checksum, "accept": accept, "flags": flags}[mode](*arguments)
+    {"initiate": initiate, "forward": forward, "pyspnego": pyspnego, "no-checksum": no_checksum, "accept": accept, "flags": flags}[mode](*arguments)

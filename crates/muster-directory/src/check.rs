@@ -305,6 +305,7 @@ pub const fn kerberos_advice(error: &InitiateError) -> &'static str {
         InitiateError::Malformed(_)
         | InitiateError::OutOfOrder
         | InitiateError::NotSealed
+        | InitiateError::NotDelegated(_)
         | InitiateError::Library(_) => {
             "see the controller's log; KRB5_TRACE=/dev/stderr shows what the library does"
         }

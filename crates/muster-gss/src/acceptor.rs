@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bindings::ChannelBinding;
-use crate::ffi::{self, Acceptance, Context, Cred, Name, NameForm, Usage};
-use crate::initiator::Credential;
+use crate::ffi::{self, Acceptance, Context, Cred, Initiation, Leg, Name, NameForm, Usage};
+use crate::initiator::{Credential, InitiateError};
 use crate::keytab::{EncryptionType, KeytabEntry, KeytabError, read_keytab};
 use crate::library::Api;
 use crate::pac::{Pac, PacError};
@@ -173,7 +173,7 @@ pub struct Accepted {
     pub pac: Option<Pac>,
     /// The token for the answer, `WWW-Authenticate: Negotiate …`.
     pub reply: Vec<u8>,
-    /// The client also sent us its ticket to act in its name; it is thrown away.
+    /// The client also sent us its ticket to act in its name; it is thrown away, whatever is done with the caller's token.
     pub delegated: bool,
 }
 
@@ -245,28 +245,29 @@ impl Acceptor {
     }
 
     /// As [`Self::accept`], and also a credential to get tickets in the caller's name with (S4U2Proxy, MS-SFU), for the
-    /// services to which the directory permits `own` to delegate. `own` is of [`crate::Gss::service`] for the account of
-    /// the service that the caller's ticket is for.
+    /// services to which the directory permits `own` to delegate, and for no other. `own` is of [`crate::Gss::service`] for
+    /// the account of the service that the caller's ticket is for. Blocks on the KDC as well.
     ///
-    /// `None` if the caller's ticket is not forwardable: the account is sensitive, or the directory does not permit `own` to
-    /// delegate at all.
+    /// A client may have sent us its own ticket (`GSS_C_DELEG_FLAG`, as some do to every server), with which we could do
+    /// in its name whatever we like: that is never handed out. One ticket is got with it, for our own service, which is
+    /// what S4U2Proxy needs, and the rest is thrown away.
+    ///
+    /// Whether the directory permits anything at all is seen when a ticket is got with the credential.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// [`Refused`], if the caller is not authenticated; and inside, why an authenticated caller cannot be acted for.
     pub fn accept_delegating(
         &self,
         token: &[u8],
         bindings: &[ChannelBinding],
         own: &Credential,
-    ) -> Result<(Accepted, Option<Credential>), Refused> {
+    ) -> Result<(Accepted, Result<Credential, InitiateError>), Refused> {
         let accepted = self.accept(token, bindings)?;
-        let token = InitialToken::parse(token)?;
-        let (api, cred) = own.parts();
         // The token has just been accepted, with its binding, and is remembered as used.
-        let leg = Context::new(api)
-            .accept_leg(cred, &token.kerberos(), None)
-            .map_err(|status| refusal(status, &token.ticket))?;
-        Ok((accepted, leg.delegated.map(|cred| Credential::of(api, cred))))
+        let token = InitialToken::parse(token)?;
+        let principal = format!("{}@{}", token.ticket.service, token.ticket.realm);
+        let credential = proxy(own, &token.kerberos(), &principal, &accepted.principal);
+        Ok((accepted, credential))
     }
 
     /// Accepts a token that this process made itself, for [`crate::password`].
@@ -376,6 +377,33 @@ impl Service {
     }
 }
 
+/// A credential to act with for the caller of a token for our service, whatever else the caller sent along.
+fn proxy(
+    own: &Credential,
+    token: &[u8],
+    service: &str,
+    caller: &Principal,
+) -> Result<Credential, InitiateError> {
+    let none = || InitiateError::NotDelegated("the caller's ticket does not permit it".to_owned());
+    let (api, cred) = own.parts();
+    let given = Context::new(api).accept_leg(cred, token, None)?.delegated.ok_or_else(none)?;
+    if given.impersonator()?.is_some() {
+        return Ok(Credential::of(api, given));
+    }
+    // The caller's own ticket.
+    let target = Name::import(api, service, NameForm::Principal)?;
+    let how = Initiation { credential: &given, target: &target, flags: 0, bindings: None };
+    let token = Context::new(api).initiate(&how, None)?.token;
+    let Leg { client, delegated, .. } = Context::new(api).accept_leg(cred, &token, None)?;
+    // Somebody may send the ticket of somebody else.
+    let same = Principal::parse(&client.display()?).is_some_and(|client| client == *caller);
+    let given = delegated.filter(|_| same).ok_or_else(none)?;
+    match given.impersonator()? {
+        Some(_) => Ok(Credential::of(api, given)),
+        None => Err(none()),
+    }
+}
+
 /// The principals of the keytab that a service name means, with their realms, each with an AES key.
 fn principals(
     entries: &[KeytabEntry],
@@ -435,6 +463,7 @@ fn refusal(status: Status, ticket: &Ticket) -> Refused {
         | Cause::ClientRevoked
         | Cause::PasswordExpired
         | Cause::Policy
+        | Cause::NotPermitted
         | Cause::KdcUnreachable
         | Cause::RealmUnknown
         | Cause::WrongRealm

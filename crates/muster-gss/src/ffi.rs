@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the calls into the library")]
 
 mod dce;
+mod delegation;
 
 pub(crate) use dce::Leg;
 
@@ -18,7 +19,8 @@ use std::ptr;
 use zeroize::Zeroize;
 
 use crate::library::{
-    Api, BufferDesc, ChannelBindingsDesc, Handle, KeyValueDesc, KeyValueSetDesc, OidDesc, OidSetDesc,
+    Api, BufferDesc, BufferSetDesc, ChannelBindingsDesc, Handle, KeyValueDesc, KeyValueSetDesc, OidDesc,
+    OidSetDesc,
 };
 use crate::status::Status;
 
@@ -104,6 +106,39 @@ impl Drop for Output {
         let mut minor = 0;
         // SAFETY: an empty buffer, or one that the library allocated; it is not used again.
         unsafe { (self.api.gss_release_buffer)(&mut minor, &mut self.buffer) };
+    }
+}
+
+/// A set of octets that the library allocated; null is an empty one.
+struct OutputSet {
+    api: &'static Api,
+    set: *mut BufferSetDesc,
+}
+
+impl OutputSet {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        // SAFETY: null, or the library made it, and it is ours until it is released.
+        let buffers: &[BufferDesc] = match unsafe { self.set.as_ref() } {
+            Some(set) if !set.elements.is_null() => {
+                // SAFETY: so many buffers, of the same set.
+                unsafe { std::slice::from_raw_parts(set.elements, set.count) }
+            }
+            Some(_) | None => &[],
+        };
+        buffers.iter().filter(|one| !one.value.is_null()).map(|one| {
+            // SAFETY: so many octets, of the same set.
+            unsafe { std::slice::from_raw_parts(one.value.cast::<u8>(), one.length) }
+        })
+    }
+}
+
+impl Drop for OutputSet {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        if !self.set.is_null() {
+            // SAFETY: the set is ours, and neither it nor what was borrowed from it is used again.
+            unsafe { (self.api.gss_release_buffer_set)(&mut minor, &mut self.set) };
+        }
     }
 }
 
@@ -194,25 +229,8 @@ impl Name {
             )
         };
         checked(self.api, major, minor)?;
-        if attributes.is_null() {
-            return Ok(false);
-        }
-        // SAFETY: the library made it, and it is ours until it is released.
-        let set = unsafe { &*attributes };
-        let buffers: &[BufferDesc] = if set.elements.is_null() {
-            &[]
-        } else {
-            // SAFETY: so many buffers, of the same set.
-            unsafe { std::slice::from_raw_parts(set.elements, set.count) }
-        };
-        let found = buffers.iter().any(|one| {
-            // SAFETY: so many octets, of the same set.
-            !one.value.is_null()
-                && attribute.as_bytes()
-                    == unsafe { std::slice::from_raw_parts(one.value.cast::<u8>(), one.length) }
-        });
-        // SAFETY: the set and what was borrowed from it are not used again.
-        unsafe { (self.api.gss_release_buffer_set)(&mut minor, &mut attributes) };
+        let attributes = OutputSet { api: self.api, set: attributes };
+        let found = attributes.iter().any(|one| one == attribute.as_bytes());
         Ok(found)
     }
 
@@ -347,32 +365,6 @@ impl Cred {
         let major = unsafe { (self.api.gss_set_cred_option)(&mut minor, &mut self.handle, &option, &value) };
         checked(self.api, major, minor)?;
         Ok(self)
-    }
-}
-
-impl Cred {
-    /// `gss_acquire_cred_impersonate_name`: S4U2Self. Asks the KDC.
-    pub(crate) fn impersonate(&self, name: &Name) -> Result<Self, Status> {
-        let krb5 = oid(KRB5);
-        let mechanisms = OidSetDesc { count: 1, elements: &krb5 };
-        let (mut minor, mut handle) = (0, ptr::null_mut());
-        // SAFETY: all pointers are to live values of the right types; credential and name are live, and the library
-        // keeps references of its own to what it needs of them.
-        let major = unsafe {
-            (self.api.gss_acquire_cred_impersonate_name)(
-                &mut minor,
-                self.handle,
-                name.handle,
-                INDEFINITE,
-                &mechanisms,
-                INITIATE,
-                &mut handle,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        checked(self.api, major, minor)?;
-        Ok(Self { api: self.api, handle })
     }
 }
 

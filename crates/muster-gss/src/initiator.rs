@@ -19,7 +19,7 @@ const CONFIDENTIALITY: u32 = 0x10;
 const INTEGRITY: u32 = 0x20;
 
 /// As whom to ask for tickets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Login {
     /// The tickets that the user has (`kinit`, log-on), in the system's default cache.
     DefaultCache,
@@ -39,6 +39,18 @@ pub enum Login {
         /// The password.
         password: Zeroizing<String>,
     },
+}
+
+impl std::fmt::Debug for Login {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DefaultCache => f.write_str("DefaultCache"),
+            Self::Cache(cache) => write!(f, "Cache({cache})"),
+            Self::Keytab { keytab, principal } => write!(f, "Keytab({principal}, {})", keytab.display()),
+            Self::Password { principal, .. } => write!(f, "Password({principal})"),
+        }
+    }
 }
 
 /// Something to get tickets with; cheap to clone, for as many [`Initiator`]s as wanted.
@@ -176,6 +188,10 @@ pub enum InitiateError {
     /// The account is disabled, locked or expired, or its password has to be changed.
     #[error("the KDC refused the account: {0}")]
     AccountRefused(String),
+    /// The KDC does not permit to act for the caller: the directory does not let this service delegate to that one, or the
+    /// caller's account or ticket does not permit it. KDCs do not say which.
+    #[error("the KDC does not permit to act for the caller: {0}")]
+    NotDelegated(String),
     /// The KDC knows no such service.
     #[error("the KDC does not know the service {0}: is its name (SPN) registered?")]
     UnknownService(String),
@@ -219,6 +235,7 @@ impl From<Status> for InitiateError {
             Cause::ClientRevoked | Cause::PasswordExpired | Cause::Policy | Cause::NotYetValid => {
                 Self::AccountRefused(message())
             }
+            Cause::NotPermitted => Self::NotDelegated(message()),
             Cause::ServiceUnknown => Self::UnknownService(message()),
             Cause::KdcUnreachable | Cause::RealmUnknown | Cause::WrongRealm => {
                 Self::KdcUnreachable(message())

@@ -12,7 +12,7 @@
 //! Nothing here sets an environment variable; where KDCs are and what is permitted is the system's matter
 //! (`/etc/krb5.conf`, `KRB5_CONFIG`).
 //!
-//! This is the only crate with `unsafe`, in `ffi.rs`, `ffi/dce.rs` and `library.rs`.
+//! This is the only crate with `unsafe`, in `ffi.rs`, `ffi/` and `library.rs`.
 
 use std::path::Path;
 

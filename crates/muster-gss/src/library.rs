@@ -135,6 +135,12 @@ functions! {
         mechanism: *mut *const OidDesc,
         attributes: *mut *mut BufferSetDesc,
     );
+    gss_inquire_cred_by_oid(
+        minor: *mut u32,
+        credential: Handle,
+        option: *const OidDesc,
+        buffers: *mut *mut BufferSetDesc,
+    );
     gss_release_buffer_set(minor: *mut u32, buffers: *mut *mut BufferSetDesc);
     gss_release_buffer(minor: *mut u32, buffer: *mut BufferDesc);
     gss_display_status(

@@ -153,6 +153,7 @@ impl From<Status> for PasswordRefused {
             | Cause::Address
             | Cause::AnotherLeg
             | Cause::NotMutual
+            | Cause::NotPermitted
             | Cause::NoCredential
             | Cause::Configuration
             | Cause::Other => Self::Library(status),

@@ -87,6 +87,8 @@ pub(crate) enum Cause {
     PasswordExpired,
     /// The KDC's policy forbids it.
     Policy,
+    /// The ticket does not permit what is asked for with it, or the KDC does not: to act for its holder.
+    NotPermitted,
     KdcUnreachable,
     RealmUnknown,
     WrongRealm,
@@ -108,6 +110,7 @@ impl Cause {
             6 => Self::ClientUnknown,
             7 => Self::ServiceUnknown,
             12 => Self::Policy,
+            13 | 221 => Self::NotPermitted,
             14 | 15 => Self::Encryption,
             23 => Self::PasswordExpired,
             24 => Self::PreauthenticationFailed,
@@ -160,6 +163,8 @@ mod tests {
             (-1_765_328_347, Cause::Skew),
             (-1_765_328_340, Cause::KeyVersion),
             (-1_765_328_339, Cause::NoKey),
+            (-1_765_328_371, Cause::NotPermitted),
+            (-1_765_328_163, Cause::NotPermitted),
             (-1_765_328_366, Cause::ClientRevoked),
             (-1_765_328_361, Cause::PasswordExpired),
             (-1_765_328_360, Cause::PreauthenticationFailed),

@@ -5,13 +5,18 @@
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 
+use std::path::Path;
+
 use muster_gss::{
-    AcceptorSettings, ChannelBinding, Credential, DceAcceptor, Framing, Gss, InitiateError,
+    Accepted, AcceptorSettings, ChannelBinding, Credential, DceAcceptor, Framing, Gss, InitiateError,
     InitiatorSettings, Login, ReplayCache, Step,
 };
-use muster_testkit::ad::Ad;
+use muster_testkit::ad::{Ad, Tickets};
+use muster_testkit::peers::{self, Peer};
+use muster_testkit::tools::from_base64;
 
 const SERVICE: &str = "svc-ces@CORP.TEST";
+const AUTHORITY: [&str; 2] = ["HOST/ca1.corp.test", "RPCSS/ca1.corp.test"];
 /// NORMAL_ACCOUNT, DONT_EXPIRE_PASSWORD; TRUSTED_TO_AUTHENTICATE_FOR_DELEGATION; NOT_DELEGATED.
 const NORMAL: u32 = 0x1_0200;
 const PROTOCOL_TRANSITION: u32 = 0x100_0000;
@@ -42,74 +47,177 @@ fn seen_by_the_authority(ad: &Ad, caller: &Credential, class: &str) -> Result<St
     Ok(server.client().unwrap().to_string())
 }
 
-/// Alice comes with a ticket for our service; what her ticket permits.
-fn evidence(ad: &Ad, user: &str) -> Option<Credential> {
-    let gss = Gss::load().unwrap();
-    let binding = ChannelBinding::from_hash(&[7; 32]).unwrap();
+/// The user's token for our service; with its own ticket inside, if `forward` is a program that sends it.
+fn token(tickets: &Tickets, forward: Option<&Path>) -> Vec<u8> {
+    if let Some(python) = forward {
+        let script = peers::script("kerberos_peer.py");
+        let hash = "07".repeat(32);
+        let arguments = [script.to_str().unwrap(), "forward", "HTTP/ces.corp.test@CORP.TEST", &hash];
+        let ran = tickets.run(python.to_str().unwrap(), &arguments);
+        assert!(ran.ok, "{}", ran.all());
+        return from_base64(ran.text().trim());
+    }
     let settings = InitiatorSettings {
         class: "HTTP".to_owned(),
         host: "ces.corp.test".to_owned(),
-        binding: Some(binding.clone()),
+        binding: Some(binding()),
         mutual: true,
         sealing: false,
         framing: Framing::Negotiate,
     };
-    let tickets = ad.kinit(user);
-    let mut client = gss.credential(&Login::Cache(tickets.cache())).unwrap().initiator(settings).unwrap();
-    let Step::Continue(token) = client.step(None).unwrap() else { panic!("done at once") };
+    let credential = Gss::load().unwrap().credential(&Login::Cache(tickets.cache())).unwrap();
+    let Step::Continue(token) = credential.initiator(settings).unwrap().step(None).unwrap() else {
+        panic!("done at once")
+    };
+    token
+}
+
+fn binding() -> ChannelBinding {
+    ChannelBinding::from_hash(&[7; 32]).unwrap()
+}
+
+fn own(ad: &Ad) -> Credential {
+    Gss::load().unwrap().service(&ad.keytab("svc-ces"), SERVICE).unwrap()
+}
+
+fn accepted(ad: &Ad, token: &[u8]) -> (Accepted, Result<Credential, InitiateError>) {
     let services = vec!["HTTP/ces.corp.test".parse().unwrap()];
-    let keytab = ad.keytab("http");
-    let acceptor = AcceptorSettings { keytab, services, replay_cache: ReplayCache::Off };
-    let acceptor = gss.acceptor(&acceptor).unwrap();
-    let own = gss.service(&ad.keytab("svc-ces"), SERVICE).unwrap();
-    let (accepted, delegated) = acceptor.accept_delegating(&token, &[binding], &own).unwrap();
-    assert_eq!(accepted.principal.name, user);
+    let settings = AcceptorSettings { keytab: ad.keytab("http"), services, replay_cache: ReplayCache::Off };
+    let acceptor = Gss::load().unwrap().acceptor(&settings).unwrap();
+    acceptor.accept_delegating(token, &[binding()], &own(ad)).unwrap()
+}
+
+/// The user comes with a ticket for our service; what it permits.
+fn evidence(ad: &Ad, user: &str) -> Result<Credential, InitiateError> {
+    let (accepted, delegated) = accepted(ad, &token(&ad.kinit(user), None));
+    assert_eq!(accepted.principal.name, user.split('@').next().unwrap());
     assert!(!accepted.delegated, "the caller's own ticket was sent along");
     delegated
+}
+
+/// Whom the authority sees if the user comes with a ticket, and if it does not come itself.
+fn both(ad: &Ad, user: &str) -> [Result<String, InitiateError>; 2] {
+    [evidence(ad, user), own(ad).impersonate(&format!("{user}@CORP.TEST"))]
+        .map(|credential| seen_by_the_authority(ad, &credential?, "HOST"))
+}
+
+fn permit(ad: &Ad, services: &[&str]) {
+    ad.set(&ad.dn("svc-ces"), "msDS-AllowedToDelegateTo", services);
+}
+
+fn is_refused(outcome: &Result<String, InitiateError>) -> bool {
+    matches!(outcome, Err(InitiateError::NotDelegated(_)))
 }
 
 #[test]
 fn directory_decides_for_whom_and_to_whom_is_delegated() {
     Ad::of_its_own("", |ad| {
-        let gss = Gss::load().unwrap();
-        let own = || gss.service(&ad.keytab("svc-ces"), SERVICE).unwrap();
         // Nothing is permitted yet: not with the caller's ticket, and not without.
-        if let Some(alice) = evidence(ad, "alice") {
-            assert!(seen_by_the_authority(ad, &alice, "HOST").is_err());
+        for outcome in both(ad, "alice") {
+            assert!(is_refused(&outcome), "{outcome:?}");
         }
-        let without =
-            own().impersonate("alice@CORP.TEST").and_then(|alice| seen_by_the_authority(ad, &alice, "HOST"));
-        assert!(without.is_err(), "{without:?}");
-
-        let services = ["HOST/ca1.corp.test", "RPCSS/ca1.corp.test"];
-        ad.set(&ad.dn("svc-ces"), "msDS-AllowedToDelegateTo", &services);
+        permit(ad, &AUTHORITY);
         let alice = evidence(ad, "alice").unwrap();
         for class in ["HOST", "RPCSS"] {
             assert_eq!(seen_by_the_authority(ad, &alice, class).as_deref(), Ok("alice@CORP.TEST"));
         }
         // To nobody else, and not without the caller's ticket.
         let other = alice.dce_initiator("HOST", "pc1.corp.test", Framing::Negotiate).unwrap().step(None);
-        assert!(other.is_err(), "{other:?}");
-        let without =
-            own().impersonate("alice@CORP.TEST").and_then(|alice| seen_by_the_authority(ad, &alice, "HOST"));
-        assert!(without.is_err(), "{without:?}");
+        assert!(matches!(other, Err(InitiateError::NotDelegated(_))), "{other:?}");
+        let [_, without] = both(ad, "alice");
+        assert!(is_refused(&without), "{without:?}");
+        assert!(!ad.kvno_may_act("svc-ces", "svc-ces", "alice", "HOST/ca1.corp.test"));
 
         control(ad, "svc-ces", PROTOCOL_TRANSITION);
-        let alice = own().impersonate("alice@CORP.TEST").unwrap();
-        assert_eq!(seen_by_the_authority(ad, &alice, "HOST").as_deref(), Ok("alice@CORP.TEST"));
-        let pc1 = own().impersonate("PC1$@CORP.TEST").unwrap();
+        assert!(ad.kvno_may_act("svc-ces", "svc-ces", "alice", "HOST/ca1.corp.test"));
+        let [_, without] = both(ad, "alice");
+        assert_eq!(without.as_deref(), Ok("alice@CORP.TEST"));
+        let pc1 = own(ad).impersonate("PC1$@CORP.TEST").unwrap();
         assert_eq!(seen_by_the_authority(ad, &pc1, "HOST").as_deref(), Ok("PC1$@CORP.TEST"));
         // The service itself is nobody's stand-in: it is seen as itself.
-        assert_eq!(seen_by_the_authority(ad, &own(), "HOST").as_deref(), Ok(SERVICE));
-
-        // Whoever is sensitive cannot be acted for, with a ticket or without.
-        control(ad, "bob", SENSITIVE);
-        if let Some(bob) = evidence(ad, "bob") {
-            assert!(seen_by_the_authority(ad, &bob, "HOST").is_err());
-        }
-        let bob = own().impersonate("bob@CORP.TEST").and_then(|bob| seen_by_the_authority(ad, &bob, "HOST"));
-        assert!(bob.is_err(), "{bob:?}");
-        let nobody = own().impersonate("nobody@CORP.TEST");
+        assert_eq!(seen_by_the_authority(ad, &own(ad), "HOST").as_deref(), Ok(SERVICE));
+        let nobody = own(ad).impersonate("nobody@CORP.TEST");
         assert_eq!(nobody.unwrap_err(), InitiateError::UnknownAccount);
+
+        // Taken away while in use (AC-1.4): whoever comes next is not acted for.
+        permit(ad, &[]);
+        for outcome in both(ad, "alice") {
+            assert!(is_refused(&outcome), "{outcome:?}");
+        }
+    });
+}
+
+#[test]
+fn sensitive_and_protected_accounts_are_not_acted_for() {
+    Ad::of_its_own("", |ad| {
+        permit(ad, &AUTHORITY);
+        control(ad, "svc-ces", PROTOCOL_TRANSITION);
+        control(ad, "bob", SENSITIVE);
+        for outcome in both(ad, "bob") {
+            assert!(is_refused(&outcome), "{outcome:?}");
+        }
+        ad.set(&ad.dn("Protected Users"), "member", &[&ad.dn("carol")]);
+        let [with, without] = both(ad, "carol");
+        assert!(is_refused(&with), "{with:?}");
+        // Samba's own KDC keeps their tickets from being forwarded, and gives us one in their name nevertheless: so whoever
+        // calls `impersonate` has to look into the directory before.
+        let judged = ad.kvno_may_act("svc-ces", "svc-ces", "carol", "HOST/ca1.corp.test");
+        assert_eq!(without.is_ok(), judged, "{without:?}");
+    });
+}
+
+/// Where the KDC knows resource-based delegation (Samba's own from 4.19 on), the same is seen as in classic delegation. `kvno` is
+/// the judge of whether it does.
+#[test]
+fn resource_based_delegation_is_what_the_kdc_makes_of_it() {
+    Ad::of_its_own("", |ad| {
+        ad.let_act("CA1", &["svc-ces"]);
+        let judged = ad.kvno_may_act("svc-ces", "svc-ces", "alice", "HOST/ca1.corp.test");
+        println!("the KDC knows resource-based delegation: {judged}");
+        for outcome in both(ad, "alice") {
+            match outcome {
+                Ok(seen) => assert!(judged && seen == "alice@CORP.TEST", "{seen}"),
+                Err(error) => assert!(!judged && matches!(error, InitiateError::NotDelegated(_)), "{error}"),
+            }
+        }
+    });
+}
+
+/// AC-2.3.
+#[test]
+fn caller_of_a_trusted_forest_is_acted_for_by_its_ticket() {
+    Ad::of_its_own("", |ad| {
+        permit(ad, &AUTHORITY);
+        control(ad, "svc-ces", PROTOCOL_TRANSITION);
+        let petra =
+            evidence(ad, "petra@PARTNER.TEST").and_then(|petra| seen_by_the_authority(ad, &petra, "HOST"));
+        println!("{petra:?}");
+        let without = own(ad).impersonate("petra@PARTNER.TEST");
+        println!("{without:?}");
+    });
+}
+
+#[test]
+fn client_that_sends_its_own_ticket_gives_no_more_than_others() {
+    let Some(python) = Peer::KerberosPython.or_not_run() else { return };
+    Ad::of_its_own("", |ad| {
+        let tickets = ad.kinit("alice");
+        let refused = accepted(ad, &token(&tickets, Some(&python)));
+        println!("{refused:?}");
+        permit(ad, &AUTHORITY);
+        let (accepted, alice) = accepted(ad, &token(&tickets, Some(&python)));
+        assert!(accepted.delegated, "the client did not send its own ticket");
+        let alice = alice.unwrap();
+        assert_eq!(seen_by_the_authority(ad, &alice, "HOST").as_deref(), Ok("alice@CORP.TEST"));
+        // Her own ticket gets one for any service.
+        let own = Gss::load().unwrap().credential(&Login::Cache(tickets.cache())).unwrap();
+        for (class, host) in [("HOST", "pc1.corp.test"), ("ldap", "dc1.corp.test")] {
+            let begin = |credential: &Credential| {
+                credential.dce_initiator(class, host, Framing::Negotiate).unwrap().step(None)
+            };
+            assert!(begin(&own).is_ok());
+            let delegated = begin(&alice);
+            assert!(matches!(delegated, Err(InitiateError::NotDelegated(_))), "{delegated:?}");
+        }
     });
 }

@@ -269,6 +269,24 @@ impl Ad {
         self.answer(&arguments);
     }
 
+    /// Lets these accounts act for others at the services of an account: resource-based constrained delegation.
+    pub fn let_act(&self, at: &str, accounts: &[&str]) {
+        let dn = self.dn(at);
+        let mut arguments = vec!["acting", &dn];
+        arguments.extend(accounts);
+        // Samba prints its own notes of the change.
+        self.directory(Forest::Corp, &arguments);
+    }
+
+    /// Whether the account of a keytab gets a ticket for `service` in the name of `user` without anything of the user's:
+    /// what MIT's `kvno` finds.
+    #[must_use]
+    pub fn kvno_may_act(&self, keytab: &str, account: &str, user: &str, service: &str) -> bool {
+        let ran = self.machine(keytab, account).run("kvno", &["-U", user, "-P", service]);
+        // It also prints a number where it failed; a refusal is a line on stderr.
+        ran.ok && !ran.all().contains("delegation failed")
+    }
+
     /// Disables an account that the test made.
     pub fn disable(&self, name: &str) {
         self.set(&self.dn(name), "userAccountControl", &["514"]);

@@ -17,6 +17,7 @@
     templates PREFIX LIKE ENTRIES…   one copy for each argument: PREFIX0 with all the entries of the first, and so on
     publish NAME CA               list a template in an enrollment service
     authority NAME HOST CA.pem TEMPLATE…   make an enrollment service that lists these templates
+    acting DN NAME…               who may act for others at this account's services: resource-based constrained delegation
     descriptor DN [SDDL]          print or replace the descriptor
     judge TEMPLATE,… USER…        what the directory itself says of the right to enroll: lines `TEMPLATE USER yes` or `… no`
 
@@ -24,6 +25,7 @@
 descriptor, in which the right to enroll has changed places with the right to reset a password, and resets it as USER.
 """
 import base64
+import os
 import ssl
 import sys
 import uuid
@@ -35,6 +37,7 @@ from samba.credentials import MUST_USE_KERBEROS, Credentials
 from samba.dcerpc import misc, security
 from samba.ndr import ndr_pack, ndr_unpack
 from samba.param import LoadParm
+from samba.samdb import SamDB
 
 import templates
 import world
@@ -155,6 +158,15 @@ class Directory:
                      "cACertificateDN": f"CN={name}", "flags": "10", "certificateTemplates": list(names),
                      "nTSecurityDescriptor": templates.descriptor(self.domain_sid, templates.allow("AU"))})
         return dn
+
+    def acting(self, dn, *names):
+        """Samba 4.17 lets nobody change this over LDAP, and its own KDC does not read it."""
+        lp = LoadParm()
+        lp.load(os.path.join(os.environ["BED_SAMBA"], "etc/smb.conf"))
+        sddl = "O:BAD:" + "".join(f"(A;;0xf01ff;;;{self.sid(name)})" for name in names)
+        packed = ndr_pack(security.descriptor.from_sddl(sddl, self.domain))
+        self.db = SamDB(url=lp.samdb_url(), session_info=system_session(lp), lp=lp)
+        self.set(dn, "msDS-AllowedToActOnBehalfOfOtherIdentity", *([packed] if names else []))
 
     def publish(self, name, ca):
         self.add(f"CN={ca},CN=Enrollment Services,{self.services}", "certificateTemplates", name)

@@ -155,6 +155,7 @@ fn ticket_hint(error: &InitiateError) -> &'static str {
         InitiateError::ClockSkew => "set the clock of this machine",
         InitiateError::NotProven(_)
         | InitiateError::Rejected
+        | InitiateError::NotDelegated(_)
         | InitiateError::OtherMechanism
         | InitiateError::Malformed(_)
         | InitiateError::OutOfOrder

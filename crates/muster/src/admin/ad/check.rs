@@ -347,6 +347,7 @@ async fn no_ticket(
         | InitiateError::WrongKey
         | InitiateError::UnknownAccount
         | InitiateError::AccountRefused(_)
+        | InitiateError::NotDelegated(_)
         | InitiateError::KdcUnreachable(_)
         | InitiateError::ClockSkew
         | InitiateError::NotProven(_)
