@@ -1,8 +1,8 @@
 //! One authority: requests and queries, each in somebody's name.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use muster_gss::Credential;
+use muster_gss::{Credential, InitiateError};
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{CertReply, CertRequest, Disposition, RequestAttributes, RequestFlags};
 use tokio::sync::Semaphore;
@@ -15,18 +15,42 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::wire::CallError;
 
-/// In whose name an authority is asked: a Kerberos credential, and the name that its connections are kept under.
-#[derive(Clone, Debug)]
+/// In whose name an authority is asked: the name that its connections are kept under, and a Kerberos credential.
+#[derive(Clone)]
 pub struct Identity {
     name: Arc<str>,
-    credential: Credential,
+    source: Arc<Source>,
+}
+
+/// Where the credential comes from, and the credential once it was needed.
+struct Source {
+    make: Box<dyn Fn() -> Result<Credential, InitiateError> + Send + Sync>,
+    made: OnceLock<Credential>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.name)
+    }
 }
 
 impl Identity {
     /// `name` must be the principal of the credential, `alice@CORP.EXAMPLE`: connections are kept by it.
     #[must_use]
     pub fn new(name: &str, credential: Credential) -> Self {
-        Self { name: name.into(), credential }
+        Self::on_demand(name, move || Ok(credential.clone()))
+    }
+
+    /// The same with a credential that takes the KDC to make. `make` is called where it may block, and only when a
+    /// connection has to be opened: on one that is open nothing is asked of the KDC. Its error is an
+    /// [`AdcsError::Ticket`].
+    #[must_use]
+    pub fn on_demand(
+        name: &str,
+        make: impl Fn() -> Result<Credential, InitiateError> + Send + Sync + 'static,
+    ) -> Self {
+        let source = Source { make: Box::new(make), made: OnceLock::new() };
+        Self { name: name.into(), source: Arc::new(source) }
     }
 
     /// The principal.
@@ -35,8 +59,13 @@ impl Identity {
         &self.name
     }
 
-    pub(crate) fn credential(&self) -> &Credential {
-        &self.credential
+    /// Blocks on the KDC, perhaps.
+    pub(crate) fn credential(&self) -> Result<Credential, InitiateError> {
+        if let Some(made) = self.source.made.get() {
+            return Ok(made.clone());
+        }
+        let made = (self.source.make)()?;
+        Ok(self.source.made.get_or_init(|| made).clone())
     }
 }
 

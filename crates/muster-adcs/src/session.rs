@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_gss::{Credential, Step as Leg};
+use muster_gss::Step as Leg;
 use muster_rpc::client::RpcError;
 use muster_rpc::dcom::activation::{self, Activation};
 use muster_rpc::dcom::{self, Version};
@@ -52,9 +52,9 @@ async fn prepared(
     class: &'static str,
 ) -> Result<Prepared, AdcsError> {
     let (host, framing) = (settings.host.clone(), settings.framing);
-    let credential: Credential = identity.credential().clone();
+    let asking = identity.clone();
     let begin = move || {
-        let mut initiator = credential.dce_initiator(class, &host, framing)?;
+        let mut initiator = asking.credential()?.dce_initiator(class, &host, framing)?;
         let first = match initiator.step(None)? {
             Leg::Continue(token) => Step::Continue(token),
             Leg::Done(token) => Step::Done(token),

@@ -9,18 +9,21 @@
 mod bed;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bed::{Bed, issued, run};
 use muster_adcs::{Adcs, AdcsError, Identity, Method, Submission};
 use muster_gss::{
-    AcceptorSettings, ChannelBinding, Credential, Framing, Gss, InitiatorSettings, Login, ReplayCache, Step,
+    AcceptorSettings, ChannelBinding, Credential, Framing, Gss, InitiateError, InitiatorSettings, Login,
+    ReplayCache, Step,
 };
 use muster_testkit::ad::{Ad, Tickets};
 
 const SERVICE: &str = "svc-ces@CORP.TEST";
 
 /// The credential that a caller's ticket for our service gives us, if it gives any.
-fn evidence(ad: &Ad, tickets: &Tickets) -> Option<Credential> {
+fn evidence(ad: &Ad, tickets: &Tickets) -> Result<Credential, InitiateError> {
     let gss = Gss::load().unwrap();
     let binding = ChannelBinding::from_hash(&[7; 32]).unwrap();
     let settings = InitiatorSettings {
@@ -83,20 +86,59 @@ fn authority_sees_the_caller_and_never_the_service_in_its_place() {
         let alice = Identity::new("alice@CORP.TEST", own.impersonate("alice@CORP.TEST").unwrap());
         let adcs = Adcs::new(bed.settings(Method::Object));
         issued(run(adcs.submit(&alice, &submission(ad, &bed, "alice"))), &bed);
+        // By her own password; the KDC is asked when the connection is made, and not again for the next request.
+        let asked = Arc::new(AtomicU32::new(0));
+        let alice = Identity::on_demand("alice@CORP.TEST", {
+            let asked = Arc::clone(&asked);
+            move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let (principal, password) = ("alice@CORP.TEST".to_owned(), Ad::password("alice").into());
+                gss.credential(&Login::Password { principal, password })
+            }
+        });
+        let adcs = Adcs::new(bed.settings(Method::Object));
+        run(async {
+            for identity in
+                [alice.clone(), alice.clone(), Identity::on_demand("alice@CORP.TEST", || panic!("asked"))]
+            {
+                issued(adcs.submit(&identity, &submission(ad, &bed, "alice")).await, &bed);
+            }
+        });
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
 
         // Delegation taken away: no request, in nobody's name.
         let before = bed.calls("request_len", 3).len();
         ad.set(&ad.dn("svc-ces"), "msDS-AllowedToDelegateTo", &[]);
         ad.set(&ad.dn("svc-ces"), "userAccountControl", &["66048"]);
-        for credential in [evidence(ad, &ad.kinit("alice")), own.impersonate("alice@CORP.TEST").ok()] {
-            let Some(credential) = credential else { continue };
-            let alice = Identity::new("alice@CORP.TEST", credential);
+        let with_ticket = evidence(ad, &ad.kinit("alice")).unwrap();
+        let alone = own.clone();
+        for alice in [
+            Identity::new("alice@CORP.TEST", with_ticket),
+            Identity::on_demand("alice@CORP.TEST", move || alone.impersonate("alice@CORP.TEST")),
+        ] {
             let adcs = Adcs::new(bed.settings(Method::Object));
             let error = run(adcs.submit(&alice, &submission(ad, &bed, "alice"))).unwrap_err();
-            assert!(matches!(error, AdcsError::Ticket { .. }), "{error}");
+            let AdcsError::Ticket { error: InitiateError::NotDelegated(_), .. } = &error else {
+                panic!("{error}")
+            };
             assert!(!error.may_have_been_submitted());
         }
         assert_eq!(bed.calls("request_len", 0).len(), before);
         assert_eq!(bed.calls("svc-ces", 0), Vec::<String>::new());
+    });
+}
+
+/// AC-2.3: the authority sees whom it knows by the trust.
+#[test]
+fn authority_sees_the_caller_of_a_trusted_forest() {
+    Ad::of_its_own("", |ad| {
+        let Some((bed, _folder)) = authority(ad, "alice") else { return };
+        let services = ["HOST/ca1.corp.test", "RPCSS/ca1.corp.test"];
+        ad.set(&ad.dn("svc-ces"), "msDS-AllowedToDelegateTo", &services);
+        let petra = evidence(ad, &ad.kinit("petra@PARTNER.TEST")).unwrap();
+        let petra = Identity::new("petra@PARTNER.TEST", petra);
+        let adcs = Adcs::new(bed.settings(Method::Object));
+        issued(run(adcs.submit(&petra, &submission(ad, &bed, "alice"))), &bed);
+        assert_eq!(bed.calls("\"who\": \"petra@PARTNER.TEST\", \"auth\": \"spnego\"", 1).len(), 2);
     });
 }

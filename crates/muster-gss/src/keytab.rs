@@ -1,4 +1,4 @@
-//! What is in a keytab file: which principals, key versions and encryption types. The keys are not kept.
+//! What is in a keytab file: which principals, key versions and encryption types. The keys are not handed out.
 //!
 //! The format is MIT's, version 0x0502: big-endian records of a signed length, where a negative length is a hole.
 
@@ -76,9 +76,30 @@ pub enum KeytabError {
 /// # Errors
 /// If the file cannot be read or is not a keytab.
 pub fn read_keytab(path: &Path) -> Result<Vec<KeytabEntry>, KeytabError> {
+    Ok(read_keys(path)?.into_iter().map(|(entry, _)| entry).collect())
+}
+
+/// Whether two principals, each with its keytab, have a key in common: then both are names of one account, and what is
+/// encrypted for one can be read by the other. No, if one is not in its keytab. Blocks on the disk.
+///
+/// # Errors
+/// If a file cannot be read or is not a keytab.
+pub fn same_account(one: (&Path, &str), other: (&Path, &str)) -> Result<bool, KeytabError> {
+    let keys = |(keytab, principal): (&Path, &str)| {
+        let mut keys = read_keys(keytab)?;
+        keys.retain(|(entry, _)| principal.eq_ignore_ascii_case(&format!("{}@{}", entry.name, entry.realm)));
+        Ok::<_, KeytabError>(keys)
+    };
+    let (one, other) = (keys(one)?, keys(other)?);
+    Ok(one.iter().any(|(a, key)| other.iter().any(|(b, same)| a.etype == b.etype && key == same)))
+}
+
+type Key = Zeroizing<Vec<u8>>;
+
+fn read_keys(path: &Path) -> Result<Vec<(KeytabEntry, Key)>, KeytabError> {
     let read = |error: std::io::Error| KeytabError::Read { path: path.into(), error: error.to_string() };
     let content = Zeroizing::new(std::fs::read(path).map_err(read)?);
-    parse_keytab(&content).map_err(|reason| KeytabError::Format { path: path.into(), reason })
+    parse_keys(&content).map_err(|reason| KeytabError::Format { path: path.into(), reason })
 }
 
 /// The entries in the octets of a keytab.
@@ -86,6 +107,10 @@ pub fn read_keytab(path: &Path) -> Result<Vec<KeytabEntry>, KeytabError> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_keytab(content: &[u8]) -> Result<Vec<KeytabEntry>, &'static str> {
+    Ok(parse_keys(content)?.into_iter().map(|(entry, _)| entry).collect())
+}
+
+fn parse_keys(content: &[u8]) -> Result<Vec<(KeytabEntry, Key)>, &'static str> {
     const CUT: &str = "it is cut off";
     if content.len() > MAX_FILE {
         return Err("it is larger than one mebibyte");
@@ -111,7 +136,7 @@ pub fn parse_keytab(content: &[u8]) -> Result<Vec<KeytabEntry>, &'static str> {
     if rest.is_empty() { Ok(entries) } else { Err(CUT) }
 }
 
-fn entry(mut record: &[u8]) -> Option<KeytabEntry> {
+fn entry(mut record: &[u8]) -> Option<(KeytabEntry, Key)> {
     let count = u16::from_be_bytes(take(&mut record)?);
     let realm = counted(&mut record)?;
     let realm = String::from_utf8_lossy(realm).into_owned();
@@ -123,11 +148,11 @@ fn entry(mut record: &[u8]) -> Option<KeytabEntry> {
     let [_type, _time] = [take::<4>(&mut record)?, take::<4>(&mut record)?];
     let [short] = take(&mut record)?;
     let etype = EncryptionType(i64::from(u16::from_be_bytes(take(&mut record)?)));
-    counted(&mut record)?;
+    let key = Zeroizing::new(counted(&mut record)?.to_vec());
     // A version that needs more than eight bits follows the key.
     let long = take(&mut record).map_or(0, u32::from_be_bytes);
     let kvno = if long == 0 { u32::from(short) } else { long };
-    Some(KeytabEntry { name, realm, kvno, etype })
+    Some((KeytabEntry { name, realm, kvno, etype }, key))
 }
 
 fn take<const N: usize>(record: &mut &[u8]) -> Option<[u8; N]> {

@@ -35,7 +35,7 @@ pub use dce::{DceAcceptor, DceInitiator};
 pub use initiator::{
     Channel, Credential, Framing, InitiateError, Initiator, InitiatorSettings, Login, Protection, Step,
 };
-pub use keytab::{EncryptionType, KeytabEntry, KeytabError, parse_keytab, read_keytab};
+pub use keytab::{EncryptionType, KeytabEntry, KeytabError, parse_keytab, read_keytab, same_account};
 pub use library::Missing;
 pub use pac::{Pac, PacError};
 pub use password::{Account, PasswordRefused, Verified};
@@ -66,7 +66,7 @@ impl Gss {
         Acceptor::new(self.api, settings)
     }
 
-    /// Something to get tickets with. Blocks on files; a password or a key is tried when it is first used.
+    /// Something to get tickets with. Blocks on files, and with a password on the KDC; a key is tried when it is first used.
     ///
     /// # Errors
     /// See [`InitiateError`].

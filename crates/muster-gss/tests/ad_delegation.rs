@@ -9,7 +9,7 @@ use std::path::Path;
 
 use muster_gss::{
     Accepted, AcceptorSettings, ChannelBinding, Credential, DceAcceptor, Framing, Gss, InitiateError,
-    InitiatorSettings, Login, ReplayCache, Step,
+    InitiatorSettings, Login, ReplayCache, Step, same_account,
 };
 use muster_testkit::ad::{Ad, Tickets};
 use muster_testkit::peers::{self, Peer};
@@ -173,7 +173,6 @@ fn resource_based_delegation_is_what_the_kdc_makes_of_it() {
     Ad::of_its_own("", |ad| {
         ad.let_act("CA1", &["svc-ces"]);
         let judged = ad.kvno_may_act("svc-ces", "svc-ces", "alice", "HOST/ca1.corp.test");
-        println!("the KDC knows resource-based delegation: {judged}");
         for outcome in both(ad, "alice") {
             match outcome {
                 Ok(seen) => assert!(judged && seen == "alice@CORP.TEST", "{seen}"),
@@ -189,11 +188,15 @@ fn caller_of_a_trusted_forest_is_acted_for_by_its_ticket() {
     Ad::of_its_own("", |ad| {
         permit(ad, &AUTHORITY);
         control(ad, "svc-ces", PROTOCOL_TRANSITION);
-        let petra =
+        let seen =
             evidence(ad, "petra@PARTNER.TEST").and_then(|petra| seen_by_the_authority(ad, &petra, "HOST"));
-        println!("{petra:?}");
-        let without = own(ad).impersonate("petra@PARTNER.TEST");
-        println!("{without:?}");
+        assert_eq!(seen.as_deref(), Ok("petra@PARTNER.TEST"));
+        // Without a ticket both KDCs would have to vouch for petra, which Samba's do not.
+        let judged = ad.kvno_may_act("svc-ces", "svc-ces", "petra@PARTNER.TEST", "HOST/ca1.corp.test");
+        match own(ad).impersonate("petra@PARTNER.TEST") {
+            Ok(petra) => assert_eq!(seen_by_the_authority(ad, &petra, "HOST").is_ok(), judged),
+            Err(error) => assert!(!judged && error == InitiateError::UnknownAccount, "{error}"),
+        }
     });
 }
 
@@ -202,8 +205,9 @@ fn client_that_sends_its_own_ticket_gives_no_more_than_others() {
     let Some(python) = Peer::KerberosPython.or_not_run() else { return };
     Ad::of_its_own("", |ad| {
         let tickets = ad.kinit("alice");
-        let refused = accepted(ad, &token(&tickets, Some(&python)));
-        println!("{refused:?}");
+        let (_, alice) = accepted(ad, &token(&tickets, Some(&python)));
+        let refused = alice.and_then(|alice| seen_by_the_authority(ad, &alice, "HOST"));
+        assert!(is_refused(&refused), "{refused:?}");
         permit(ad, &AUTHORITY);
         let (accepted, alice) = accepted(ad, &token(&tickets, Some(&python)));
         assert!(accepted.delegated, "the client did not send its own ticket");
@@ -220,4 +224,42 @@ fn client_that_sends_its_own_ticket_gives_no_more_than_others() {
             assert!(matches!(delegated, Err(InitiateError::NotDelegated(_))), "{delegated:?}");
         }
     });
+}
+
+/// Nobody's permission is needed for what the caller's password can do itself.
+#[test]
+fn password_of_a_caller_gets_its_own_tickets() {
+    let Some(ad) = Ad::or_not_run() else { return };
+    let login = |password: &str| {
+        let principal = "alice@CORP.TEST".to_owned();
+        Login::Password { principal, password: password.to_owned().into() }
+    };
+    let right = login(&Ad::password("alice"));
+    assert!(!format!("{right:?}").contains("Passw0rd"), "{right:?}");
+    let alice = Gss::load().unwrap().credential(&right).unwrap();
+    assert_eq!(seen_by_the_authority(&ad, &alice, "HOST").as_deref(), Ok("alice@CORP.TEST"));
+    let wrong = Gss::load().unwrap().credential(&login("wrong"));
+    let wrong = wrong.and_then(|wrong| seen_by_the_authority(&ad, &wrong, "HOST"));
+    assert_eq!(wrong, Err(InitiateError::WrongKey));
+}
+
+/// The evidence is a ticket for the account that acts: another account's keytab cannot even read it.
+#[test]
+fn account_that_acts_has_to_be_the_one_that_the_ticket_is_for() {
+    let Some(ad) = Ad::or_not_run() else { return };
+    let services = vec!["HTTP/ces.corp.test".parse().unwrap()];
+    let settings = AcceptorSettings { keytab: ad.keytab("http"), services, replay_cache: ReplayCache::Off };
+    let gss = Gss::load().unwrap();
+    let other = gss.service(&ad.keytab("pc1"), "PC1$@CORP.TEST").unwrap();
+    let token = token(&ad.kinit("alice"), None);
+    let (accepted, delegated) =
+        gss.acceptor(&settings).unwrap().accept_delegating(&token, &[binding()], &other).unwrap();
+    assert_eq!(accepted.principal.name, "alice");
+    assert!(matches!(delegated, Err(InitiateError::NotProven(_))), "{delegated:?}");
+    let same = |keytab: &str, principal: &str| {
+        same_account((&ad.keytab("http"), "HTTP/ces.corp.test@CORP.TEST"), (&ad.keytab(keytab), principal))
+    };
+    assert_eq!(same("svc-ces", SERVICE), Ok(true));
+    assert_eq!(same("pc1", "PC1$@CORP.TEST"), Ok(false));
+    assert_eq!(same("pc1", SERVICE), Ok(false), "there is no such key");
 }
