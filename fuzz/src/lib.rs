@@ -2,6 +2,7 @@
 //!
 //! Nothing may panic or run for long; what was read can be written, and is then read as the same.
 
+mod authority;
 mod rpc;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use muster_proto::wstep::{RequestSecurityToken, RequestSecurityTokenResponse};
 use muster_proto::xcep::{GetPolicies, GetPoliciesResponse};
 use muster_server::Settings;
 
+pub use authority::authority_reply;
 pub use rpc::{epm_tower, object_reference, rpc_arguments, rpc_message, rpc_results};
 
 /// A message that is refused is answered with a fault, which a client can read.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use muster_gss::{Credential, InitiateError};
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{CertReply, CertRequest, Disposition, RequestAttributes, RequestFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::error::AdcsError;
@@ -188,23 +188,46 @@ impl Adcs {
         self.ask(identity, &request, expected).await
     }
 
+    /// Says to the authority that nothing is wanted of it any more, on all connections that are not in use.
+    pub async fn close(&self) {
+        let mut closing = tokio::task::JoinSet::new();
+        for session in self.pool.drain() {
+            closing.spawn(session.close());
+        }
+        closing.join_all().await;
+    }
+
+    /// A connection in the name of `identity`, and the permission to have one, which counts as long as it is used.
+    pub(crate) async fn session(
+        &self,
+        identity: &Identity,
+    ) -> Result<(SemaphorePermit<'_>, Session), AdcsError> {
+        let Settings { host, timeouts, max_connections, .. } = &self.settings;
+        let permit = timeout(timeouts.connect, self.connections.acquire()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(AdcsError::Busy { host: host.clone(), limit: *max_connections });
+        };
+        if let Some(session) = self.pool.take(identity.name(), timeouts.idle) {
+            return Ok((permit, session));
+        }
+        let opened = timeout(timeouts.connect, Session::open(&self.settings, identity)).await;
+        let late = |_| AdcsError::ConnectTimedOut { host: host.clone(), limit: timeouts.connect };
+        Ok((permit, opened.map_err(late)??))
+    }
+
+    /// Keeps a connection for the next call of the same identity.
+    pub(crate) fn keep(&self, identity: &Identity, session: Session) {
+        self.pool.put(identity.name(), session);
+    }
+
     async fn ask(
         &self,
         identity: &Identity,
         request: &CertRequest,
         expected: &Expected,
     ) -> Result<Answer, AdcsError> {
-        let Settings { host, timeouts, max_connections, .. } = &self.settings;
-        let permit = timeout(timeouts.connect, self.connections.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
-            return Err(AdcsError::Busy { host: host.clone(), limit: *max_connections });
-        };
-        let mut session = match self.pool.take(identity.name(), timeouts.idle) {
-            Some(session) => session,
-            None => timeout(timeouts.connect, Session::open(&self.settings, identity))
-                .await
-                .map_err(|_| AdcsError::ConnectTimedOut { host: host.clone(), limit: timeouts.connect })??,
-        };
+        let Settings { host, timeouts, .. } = &self.settings;
+        let (_permit, mut session) = self.session(identity).await?;
         let unknown = |why: String| AdcsError::Unknown { host: host.clone(), why };
         let reply = match timeout(timeouts.call, session.request(request)).await {
             Ok(Ok(reply)) => reply,
@@ -216,7 +239,7 @@ impl Adcs {
                 return Err(unknown(format!("no answer within {} s", timeouts.call.as_secs_f32())));
             }
         };
-        self.pool.put(identity.name(), session);
+        self.keep(identity, session);
         tracing::debug!(
             identity = identity.name(),
             %host,
@@ -235,7 +258,7 @@ impl Adcs {
         let CertReply { request_id, response, message, certificate, .. } = reply;
         match reply.disposition {
             Disposition::Issued => {
-                reply::check(&certificate, &self.settings.issuers, expected).map_err(|problem| {
+                reply::check_reply(&certificate, &self.settings.issuers, expected).map_err(|problem| {
                     AdcsError::Untrusted { host: self.settings.host.clone(), request_id, problem }
                 })?;
                 Ok(Answer::Issued { request_id, issued: Issued { certificate, response }, message })

@@ -85,6 +85,36 @@ pub enum AdcsError {
         /// Why.
         why: String,
     },
+    /// The way in which the authority is asked has no such call.
+    #[error("{host} cannot be asked for {what}: {method} has no call for it")]
+    NotOffered {
+        /// The host.
+        host: String,
+        /// What was wanted.
+        what: &'static str,
+        /// The protocol that is spoken with it.
+        method: &'static str,
+    },
+    /// The authority said no to a question about itself.
+    #[error("{host} does not say {what}: {result}")]
+    NotSaid {
+        /// The host.
+        host: String,
+        /// What was asked.
+        what: &'static str,
+        /// What it returned.
+        result: HResult,
+    },
+    /// What the authority shows as its own is not signed by it.
+    #[error("{host} shows {what} that is not to be trusted: {problem}")]
+    NotItsOwn {
+        /// The host.
+        host: String,
+        /// What it shows.
+        what: &'static str,
+        /// What is wrong.
+        problem: Problem,
+    },
     /// The authority answered with something that is not what was asked for.
     #[error("{host} answered request {request_id} with something else than was asked for: {problem}")]
     Untrusted {
@@ -111,6 +141,9 @@ impl AdcsError {
             | Self::Connection { .. }
             | Self::Activation { .. }
             | Self::Busy { .. }
+            | Self::NotOffered { .. }
+            | Self::NotSaid { .. }
+            | Self::NotItsOwn { .. }
             | Self::CallRefused { .. } => false,
         }
     }

@@ -24,5 +24,5 @@ pub use adcs::{Adcs, Answer, Identity, Issued, Submission};
 pub use error::AdcsError;
 pub use health::{Health, OfferedTemplate};
 pub use kerberos::Kerberos;
-pub use reply::{Expected, Problem};
+pub use reply::{Expected, Problem, check_reply};
 pub use settings::{Method, Settings, Timeouts};

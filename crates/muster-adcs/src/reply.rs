@@ -60,29 +60,19 @@ fn malformed(error: impl ToString) -> Problem {
     Problem::Malformed(error.to_string())
 }
 
-pub(crate) fn check(certificate: &[u8], issuers: &[Vec<u8>], expected: &Expected) -> Result<(), Problem> {
+/// Whether a certificate that an authority answered with is the one that was asked for, and signed by one of its
+/// certificates (DER).
+///
+/// # Errors
+/// See [`Problem`]. Such a certificate is not handed out.
+pub fn check_reply(certificate: &[u8], issuers: &[Vec<u8>], expected: &Expected) -> Result<(), Problem> {
     let decoded = Certificate::from_der(certificate).map_err(malformed)?;
     let body = decoded.tbs_certificate();
     let key = body.subject_public_key_info().to_der().map_err(malformed)?;
     if key != expected.public_key {
         return Err(Problem::OtherKey);
     }
-    let mut named = false;
-    let mut signed = false;
-    for issuer in issuers {
-        let Ok(issuer) = Certificate::from_der(issuer) else { continue };
-        if issuer.tbs_certificate().subject() != body.issuer() {
-            continue;
-        }
-        named = true;
-        signed |= is_signed_by(certificate, &decoded, &issuer)?;
-    }
-    if !named {
-        return Err(Problem::OtherIssuer(body.issuer().to_string()));
-    }
-    if !signed {
-        return Err(Problem::Signature);
-    }
+    is_issued_by(certificate, &decoded, issuers)?;
     if let Some(expected) = &expected.sid {
         let found = certificate_sid(&decoded).map_err(malformed)?;
         if found.as_ref() != Some(expected) {
@@ -102,6 +92,27 @@ pub(crate) fn check(certificate: &[u8], issuers: &[Vec<u8>], expected: &Expected
         return Ok(());
     }
     Err(Problem::OtherTemplate { found, expected: expected.template.join(" or ") })
+}
+
+/// Whether the authority has signed a certificate of whatever kind.
+pub(crate) fn check_issuer(certificate: &[u8], issuers: &[Vec<u8>]) -> Result<(), Problem> {
+    is_issued_by(certificate, &Certificate::from_der(certificate).map_err(malformed)?, issuers)
+}
+
+fn is_issued_by(der: &[u8], certificate: &Certificate, issuers: &[Vec<u8>]) -> Result<(), Problem> {
+    let name = certificate.tbs_certificate().issuer();
+    let mut named = false;
+    for issuer in issuers {
+        let Ok(issuer) = Certificate::from_der(issuer) else { continue };
+        if issuer.tbs_certificate().subject() != name {
+            continue;
+        }
+        named = true;
+        if is_signed_by(der, certificate, &issuer)? {
+            return Ok(());
+        }
+    }
+    Err(if named { Problem::Signature } else { Problem::OtherIssuer(name.to_string()) })
 }
 
 fn is_signed_by(der: &[u8], certificate: &Certificate, issuer: &Certificate) -> Result<bool, Problem> {

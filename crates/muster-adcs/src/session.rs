@@ -7,7 +7,8 @@ use muster_rpc::client::RpcError;
 use muster_rpc::dcom::activation::{self, Activation};
 use muster_rpc::dcom::{self, Version};
 use muster_rpc::security::Step;
-use muster_rpc::wcce::{self, CertReply, CertRequest};
+use muster_rpc::status::HResult;
+use muster_rpc::wcce::{self, CertReply, CertRequest, RequestFlags};
 use muster_rpc::{Interface, Uuid, epm};
 
 use tokio::time::Instant;
@@ -30,10 +31,18 @@ pub(crate) struct Session {
     opened: Instant,
 }
 
+/// For saying that an object is not needed any more; nothing waits for it.
+const RELEASE: Duration = Duration::from_secs(5);
+
 /// The authority's object.
 #[derive(Debug)]
 struct Object {
+    /// What it offers, the newer one if it can.
+    interface: Interface,
     ipid: Uuid,
+    /// The `IRemUnknown` of its exporter, which takes the references back.
+    rem_unknown: Uuid,
+    references: u32,
     version: Version,
 }
 
@@ -97,9 +106,9 @@ impl Session {
         Ok(Self { wire, object: None, opened: Instant::now() })
     }
 
-    /// `ServerAlive2` for the version, activation, then `ICertRequestD2`.
+    /// `ServerAlive2` for the version, activation, then `ICertRequestD2`, or `ICertRequestD` of an authority without it.
     async fn object(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
-        let (host, interface) = (settings.host.as_str(), Interface::CertRequest2);
+        let host = settings.host.as_str();
         let mut exporter = Wire::public(host, settings.mapper_port, Interface::ObjectExporter).await?;
         let alive = exporter.call(dcom::ALIVE2, None, &[]).await.map_err(|error| before(host, error))?;
         let alive = dcom::parse_alive_response(&alive).map_err(|error| connection(host, error))?;
@@ -107,22 +116,34 @@ impl Session {
         let security = prepared(settings, identity, "RPCSS").await?;
         let mut activator =
             Wire::sealed(host, settings.mapper_port, Interface::RemoteActivator, security).await?;
-        let asked = activation::request(wcce::CLASS, interface.uuid(), version, causality());
-        let said = activator.call(activation::CREATE_INSTANCE, None, &asked).await;
-        let said = said.map_err(|error| before(host, error))?;
-        let activated = match activation::parse_response(&said, interface.uuid()) {
-            Ok(Activation::Done(done)) => done,
-            Ok(Activation::Failed(result)) => {
-                return Err(AdcsError::Activation { host: host.to_owned(), result });
+        let mut interface = Interface::CertRequest2;
+        let activated = loop {
+            let asked = activation::request(wcce::CLASS, interface.uuid(), version, causality());
+            let said = activator.call(activation::CREATE_INSTANCE, None, &asked).await;
+            let said = said.map_err(|error| before(host, error))?;
+            match activation::parse_response(&said, interface.uuid()) {
+                Ok(Activation::Done(done)) => break done,
+                Ok(Activation::Failed(HResult::NO_INTERFACE)) if interface == Interface::CertRequest2 => {
+                    interface = Interface::CertRequest;
+                }
+                Ok(Activation::Failed(result)) => {
+                    return Err(AdcsError::Activation { host: host.to_owned(), result });
+                }
+                Err(error) => return Err(connection(host, error)),
             }
-            Err(error) => return Err(connection(host, error)),
         };
         // The addresses are those that the host believes to have: we stay with the one that was dialled.
         let port = activated.bindings.tcp_port();
         let port = port.ok_or_else(|| AdcsError::NotServed { host: host.to_owned() })?;
         let security = prepared(settings, identity, "HOST").await?;
         let wire = Wire::sealed(host, port, interface, security).await?;
-        let object = Object { ipid: activated.interface.ipid, version: activated.version };
+        let object = Object {
+            interface,
+            ipid: activated.interface.ipid,
+            rem_unknown: activated.rem_unknown,
+            references: activated.interface.public_references,
+            version: activated.version,
+        };
         Ok(Self { wire, object: Some(object), opened: Instant::now() })
     }
 
@@ -139,7 +160,14 @@ impl Session {
                 let results = self.wire.call(wcce::CERT_SERVER_REQUEST, None, &stub).await?;
                 CertReply::parse_passage(&results).map_err(lost)
             }
-            Some(Object { ipid, version }) => {
+            Some(Object { interface: Interface::CertRequest, ipid, version, .. }) => {
+                // A full response is offered by `Request2` alone (MS-WCCE 3.2.1.4.3.1.1).
+                let flags = RequestFlags { full_response: false, ..request.flags };
+                let stub = CertRequest { flags, ..request.clone() }.to_request(*version, causality());
+                let results = self.wire.call(wcce::REQUEST, Some(*ipid), &stub).await?;
+                CertReply::parse_object(&results).map_err(lost)
+            }
+            Some(Object { ipid, version, .. }) => {
                 let stub = request.to_request2(*version, causality());
                 let results = self.wire.call(wcce::REQUEST2, Some(*ipid), &stub).await?;
                 CertReply::parse_object(&results).map_err(lost)
@@ -153,9 +181,31 @@ impl Session {
         opnum: u16,
         arguments: impl FnOnce(Version, Uuid) -> Vec<u8>,
     ) -> Option<Result<Vec<u8>, CallError>> {
-        let Object { ipid, version } = self.object.as_ref()?;
+        let Object { ipid, version, .. } = self.object.as_ref()?;
         let stub = arguments(*version, causality());
         Some(self.wire.call(opnum, Some(*ipid), &stub).await)
+    }
+
+    /// The interface of the authority's object; `None` over MS-ICPR.
+    pub(crate) fn interface(&self) -> Option<Interface> {
+        self.object.as_ref().map(|object| object.interface)
+    }
+
+    /// Gives the object back, so that the authority does not keep it until it has not been pinged for six minutes.
+    /// Whether that succeeds matters to nobody.
+    pub(crate) async fn close(mut self) {
+        let Some(object) = self.object.take() else { return };
+        if !self.wire.is_good() {
+            return;
+        }
+        let released = tokio::time::timeout(RELEASE, async {
+            self.wire.alter(Interface::RemUnknown).await?;
+            let stub = dcom::release_request(object.version, causality(), object.ipid, object.references);
+            self.wire.call(dcom::RELEASE, Some(object.rem_unknown), &stub).await
+        });
+        if let Ok(Err(error)) = released.await {
+            tracing::debug!(?error, "the authority's object was not released");
+        }
     }
 }
 

@@ -97,6 +97,15 @@ impl<S: Security> Wire<S> {
         self.client.is_ready() && silent.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Another interface, for the calls after this one.
+    pub(crate) async fn alter(&mut self, interface: Interface) -> Result<(), CallError> {
+        let octets = self.client.alter(interface).map_err(CallError::NotBegun)?;
+        let broken = |error: std::io::Error| CallError::Lost(error.to_string());
+        self.stream.write_all(&octets).await.map_err(broken)?;
+        let answer = receive(&mut self.stream).await.map_err(CallError::Lost)?;
+        self.client.altered(&answer).map_err(CallError::NotBegun)
+    }
+
     /// One call.
     pub(crate) async fn call(
         &mut self,

@@ -9,7 +9,8 @@ use muster_adcs::{Adcs, AdcsError, Answer, Identity, Method, Problem, Settings};
 use muster_gss::Framing;
 use muster_rpc::client::RpcError;
 use muster_rpc::status::HResult;
-use muster_testkit::kdc;
+use muster_testkit::peers::Peer;
+use muster_testkit::{kdc, tools};
 
 /// All four ways to ask; the authority sees the caller, packet privacy and signed headers, and gets the request as it came.
 #[test]
@@ -284,6 +285,103 @@ fn authority_says_what_it_is() {
         let health = run(Adcs::new(bed.settings(Method::Passage)).health(&alice)).unwrap();
         assert_eq!((health.ping, health.templates.len()), (None, 0));
         assert_eq!(bed.calls("request_sha256", 0).len(), 0);
+    });
+}
+
+/// KET: what keys for the authority are encrypted with, over DCOM, from it and nobody else.
+#[test]
+fn certificate_for_exchange_is_the_authoritys_own() {
+    kdc::within("", |kdc| {
+        for (lie, wanted) in [
+            ("", None),
+            ("old", None),
+            ("no-exchange", Some("does not say a certificate for the exchange of keys: E_INVALIDARG")),
+            (
+                "other-exchange",
+                Some("not to be trusted: the certificate is not signed by a key of this authority"),
+            ),
+        ] {
+            let arguments: &[&str] = if lie.is_empty() { &[] } else { &["--lie", lie] };
+            let Some(bed) = Bed::start(kdc, arguments) else { return };
+            let alice = identity("alice");
+            let adcs = Adcs::new(bed.settings(Method::Object));
+            let said = run(adcs.exchange_certificate(&alice));
+            match (said, wanted) {
+                (Ok(certificate), None) => {
+                    let text = tools::run(
+                        &Peer::OpenSsl.or_not_run().unwrap(),
+                        &["x509", "-inform", "DER", "-noout", "-subject", "-issuer"],
+                        &certificate,
+                    );
+                    assert!(text.text().contains("CORP-CA-Xchg"), "{}", text.all());
+                }
+                (Err(error), Some(wanted)) => contains(&error.to_string(), wanted),
+                (said, _) => panic!("{lie}: {said:?}"),
+            }
+            let error =
+                run(Adcs::new(bed.settings(Method::Passage)).exchange_certificate(&alice)).unwrap_err();
+            contains(&error.to_string(), "MS-ICPR has no call for it");
+            assert!(!error.may_have_been_submitted());
+            assert_eq!(bed.calls("request_sha256", 0).len(), 0);
+        }
+    });
+}
+
+/// An authority without `ICertRequestD2` is asked by `ICertRequestD`.
+#[test]
+fn authority_with_the_old_interface_alone_is_asked_by_it() {
+    kdc::within("", |kdc| {
+        for lie in ["old", "older"] {
+            let Some(bed) = Bed::start(kdc, &["--lie", lie]) else { return };
+            let alice = identity("alice");
+            let adcs = Adcs::new(bed.settings(Method::Object));
+            run(async {
+                issued(adcs.submit(&alice, &bed.submission("User")).await, &bed);
+                let answer = adcs.submit(&alice, &bed.submission("Pending")).await;
+                let Ok(Answer::Pending { request_id, .. }) = answer else { panic!("{answer:?}") };
+                let answer = adcs.query(&alice, request_id, true, &bed.expected("Pending")).await;
+                assert!(matches!(answer, Ok(Answer::Pending { .. })), "{answer:?}");
+                let health = adcs.health(&alice).await.unwrap();
+                assert_eq!((health.ping, health.name.as_deref()), (Some(HResult::OK), Some("CORP-CA")));
+                assert_eq!((health.certificate, health.templates), (Some(bed.issuer.clone()), Vec::new()));
+            });
+            let asked = bed.calls("ICertRequestD.Request\"", 3);
+            assert_eq!(asked.len(), 3, "{asked:?}");
+            // The flag for a full response belongs to the newer call.
+            assert!(
+                asked.iter().all(|line| line.contains("\"flags\": \"0x100\"") || line.contains("\"0x0\"")),
+                "{asked:?}"
+            );
+            // Once for the requests, once for the question; each first for the newer interface.
+            assert_eq!(bed.calls("RemoteCreateInstance", 4).len(), 4);
+        }
+    });
+}
+
+/// Objects are given back when their connection is closed orderly, and not only when the authority tires of them.
+#[test]
+fn objects_are_released() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, &[]) else { return };
+        let (alice, bob) = (identity("alice"), identity("bob"));
+        let mut settings = bed.settings(Method::Object);
+        settings.timeouts.idle = Duration::from_millis(300);
+        let adcs = Adcs::new(settings);
+        run(async {
+            issued(adcs.submit(&alice, &bed.submission("User")).await, &bed);
+            assert_eq!(bed.calls("RemRelease", 0).len(), 0);
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            // Too old for another request.
+            issued(adcs.submit(&bob, &bed.submission("User")).await, &bed);
+            contains(&bed.calls("RemRelease", 1).concat(), "\"count\": 1, \"gone\": 1");
+            adcs.close().await;
+            let released = bed.calls("RemRelease", 2);
+            contains(released.last().unwrap(), "\"gone\": 1, \"left\": 0");
+            adcs.health(&alice).await.unwrap();
+            contains(bed.calls("RemRelease", 3).last().unwrap(), "\"left\": 0");
+            issued(adcs.submit(&alice, &bed.submission("User")).await, &bed);
+        });
+        assert_eq!(bed.calls("\"fault\"", 0), Vec::<String>::new());
     });
 }
 

@@ -112,7 +112,7 @@ impl<S: Security> Binding<S> {
             if kind == Kind::Bind && token.is_some() {
                 flags |= HEADER_SIGNING;
             }
-            one_interface(self.interface).to_octets()
+            one_interface(0, self.interface).to_octets()
         };
         let security =
             self.protection.as_ref().zip(token).map(|(protection, token)| (protection.trailer(0), token));
@@ -145,14 +145,7 @@ impl<S: Security> Binding<S> {
         if pdu.header.flags & (FIRST | LAST) != FIRST | LAST {
             return Err(RpcError::Fragments);
         }
-        let ack = Ack::parse(pdu.body)?;
-        let [result] = ack.results.as_slice() else { return Err(RpcError::ResultCount(ack.results.len())) };
-        if result.result != 0 {
-            return Err(RpcError::InterfaceRefused { result: result.result, reason: result.reason });
-        }
-        if result.transfer != Syntax::NDR {
-            return Err(RpcError::TransferSyntax(result.transfer));
-        }
+        let ack = accepted(&pdu)?;
         if self.expected == Kind::BindAck {
             if ack.max_receive < MIN_FRAGMENT {
                 return Err(RpcError::FragmentSize(ack.max_receive));
@@ -185,11 +178,24 @@ impl<S: Security> Binding<S> {
             Step::Done(token) => {
                 let last = token.map(|token| self.message(Kind::Auth3, Some(&token))).transpose()?;
                 let Self { protection, max_fragment, call_id, .. } = self;
-                let state = State::Idle;
-                Ok(Progress::Bound(Client { protection, max_fragment, call_id, state }, last))
+                let client = Client { protection, max_fragment, call_id, context: 0, state: State::Idle };
+                Ok(Progress::Bound(client, last))
             }
         }
     }
+}
+
+/// The answer to a bind or alter_context for one interface, if the interface and NDR were taken.
+fn accepted(pdu: &Pdu<'_>) -> Result<Ack, RpcError> {
+    let ack = Ack::parse(pdu.body)?;
+    let [result] = ack.results.as_slice() else { return Err(RpcError::ResultCount(ack.results.len())) };
+    if result.result != 0 {
+        return Err(RpcError::InterfaceRefused { result: result.result, reason: result.reason });
+    }
+    if result.transfer != Syntax::NDR {
+        return Err(RpcError::TransferSyntax(result.transfer));
+    }
+    Ok(ack)
 }
 
 /// A connection that calls can be made on, one after the other.
@@ -198,6 +204,7 @@ pub struct Client<S> {
     protection: Option<Protection<S>>,
     max_fragment: u16,
     call_id: u32,
+    context: u16,
     state: State,
 }
 
@@ -205,6 +212,7 @@ pub struct Client<S> {
 enum State {
     Idle,
     Waiting(Option<Vec<u8>>),
+    Altering,
     Broken,
 }
 
@@ -228,8 +236,9 @@ impl<S: Security> Client<S> {
             return Err(RpcError::TooLong);
         }
         self.call_id = self.call_id.wrapping_add(1);
+        let context = self.context;
         let head = |header: Header, alloc_hint| {
-            request_header(header, &Request { alloc_hint, context: 0, opnum, object })
+            request_header(header, &Request { alloc_hint, context, opnum, object })
         };
         let octets = fragments(self.protection.as_mut(), self.max_fragment, self.call_id, stub, head)?;
         self.state = State::Waiting(None);
@@ -257,7 +266,7 @@ impl<S: Security> Client<S> {
             return Err(RpcError::Unexpected(kind));
         }
         let response = Response::parse(&pdu)?;
-        if response.context != 0 {
+        if response.context != self.context {
             return Err(RpcError::Context(response.context));
         }
         let part = open(self.protection.as_mut(), &pdu)?;
@@ -280,6 +289,53 @@ impl<S: Security> Client<S> {
         }
         self.state = State::Waiting(Some(stub));
         Ok(None)
+    }
+
+    /// Asks for another interface on the same connection, in the security context that it has. The octets are to be sent;
+    /// the answer goes to [`Self::altered`].
+    ///
+    /// # Errors
+    /// [`RpcError::NotReady`] before the answer to the call before; [`RpcError::Unprotected`], if the interface is not
+    /// public and the connection has no security.
+    pub fn alter(&mut self, interface: Interface) -> Result<Vec<u8>, RpcError> {
+        if !self.is_ready() {
+            return Err(RpcError::NotReady);
+        }
+        if self.protection.is_none() && !interface.is_public() {
+            return Err(RpcError::Unprotected(Kind::AlterContext));
+        }
+        self.call_id = self.call_id.wrapping_add(1);
+        self.context = self.context.wrapping_add(1);
+        self.state = State::Altering;
+        let body = one_interface(self.context, interface.syntax()).to_octets();
+        Ok(assemble(Kind::AlterContext, FIRST | LAST, self.call_id, &body, None))
+    }
+
+    /// Takes the answer to [`Self::alter`], one whole message. All calls after it are to the other interface.
+    ///
+    /// # Errors
+    /// See [`RpcError`]; the connection is to be closed then.
+    pub fn altered(&mut self, octets: &[u8]) -> Result<(), RpcError> {
+        let State::Altering = std::mem::replace(&mut self.state, State::Broken) else {
+            return Err(RpcError::NotReady);
+        };
+        let pdu = Pdu::parse(octets)?;
+        if pdu.header.call_id != self.call_id {
+            return Err(RpcError::CallId { expected: self.call_id, got: pdu.header.call_id });
+        }
+        if pdu.header.kind == Kind::Fault {
+            return Err(RpcError::Fault(Fault::parse(&pdu)?));
+        }
+        if pdu.header.kind != Kind::AlterContextResponse {
+            return Err(RpcError::Unexpected(pdu.header.kind));
+        }
+        // No token was sent that a token could answer.
+        if let Some(verifier) = &pdu.verifier {
+            return Err(RpcError::AuthType(verifier.auth_type));
+        }
+        accepted(&pdu)?;
+        self.state = State::Idle;
+        Ok(())
     }
 
     /// A fault is never more than a reason to give up the call, so it is not opened if it is sealed: then the

@@ -82,6 +82,11 @@ pub enum RpcError {
     /// The padding is longer than what it pads.
     #[error("a message has padding of {0} octets, which cannot be")]
     Padding(u8),
+    /// What a client says again behind its arguments contradicts the call.
+    #[error(
+        "the verification trailer of a call contradicts the call, or must be understood and is not (command {0})"
+    )]
+    Trailer(u16),
     /// More than [`MAX_STUB`].
     #[error("a call has more than {MAX_STUB} octets of data")]
     TooLong,

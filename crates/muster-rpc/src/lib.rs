@@ -21,6 +21,7 @@ pub mod pdu;
 pub mod security;
 pub mod server;
 pub mod status;
+mod trailer;
 mod uuid;
 pub mod wcce;
 

@@ -342,6 +342,6 @@ pub fn assemble(
     octets
 }
 
-fn syntax(reader: &mut Reader<'_>) -> Result<Syntax, NdrError> {
+pub(crate) fn syntax(reader: &mut Reader<'_>) -> Result<Syntax, NdrError> {
     Ok(Syntax { uuid: reader.uuid()?, major: reader.u16()?, minor: reader.u16()? })
 }

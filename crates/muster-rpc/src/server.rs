@@ -10,6 +10,7 @@ use crate::pdu::{
 };
 use crate::security::{AuthType, Security, Step};
 use crate::status::FaultStatus;
+use crate::trailer::{self, Said};
 use crate::uuid::{Interface, Syntax, Uuid};
 
 /// Bound presentation contexts of one connection.
@@ -55,6 +56,8 @@ pub struct Server<S, P> {
     /// The provider has seen the client's last token.
     authenticated: bool,
     bound: bool,
+    /// The client offered to sign headers.
+    signs_headers: bool,
     max_fragment: u16,
     partial: Option<Call>,
 }
@@ -78,6 +81,7 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
             protection: None,
             authenticated: false,
             bound: false,
+            signs_headers: false,
             max_fragment: MAX_FRAGMENT,
             partial: None,
         }
@@ -134,6 +138,7 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
                 return Err(RpcError::FragmentSize(bind.max_receive));
             }
             self.max_fragment = bind.max_receive.min(MAX_FRAGMENT);
+            self.signs_headers = pdu.header.has(HEADER_SIGNING);
         }
         let mut token = None;
         if let Some(verifier) = &pdu.verifier {
@@ -253,7 +258,18 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         }
         call.stub.extend(part);
         if pdu.header.has(LAST) {
-            return Ok(Event::Call(call));
+            let said = Said {
+                signs_headers: self.signs_headers,
+                interface: interface.syntax(),
+                call_id,
+                context: call.context,
+                opnum: call.opnum,
+            };
+            return match trailer::remove(&mut call.stub, said) {
+                Ok(()) => Ok(Event::Call(call)),
+                Err(RpcError::Trailer(_)) => refused(FaultStatus::ACCESS_DENIED),
+                Err(_) => refused(FaultStatus::BAD_STUB_DATA),
+            };
         }
         self.partial = Some(call);
         Ok(Event::Nothing)

@@ -359,3 +359,78 @@ proptest! {
         let _ = self::server().receive(&message);
     }
 }
+
+/// The context and the call in a verification trailer of Samba's making, which says what `call` says.
+fn trailer(call_id: u32, opnum: u16) -> Vec<u8> {
+    let mut octets = std::fs::read(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../vectors/ms-rpc/samba-verification-trailer.bin"),
+    )
+    .unwrap();
+    let length = octets.len();
+    // The last command is rpc_sec_vt_header2: its last eight octets are the call, the context and the method.
+    octets.splice(length - 8..length - 4, call_id.to_le_bytes());
+    octets.splice(length - 2..length, opnum.to_le_bytes());
+    octets
+}
+
+#[test]
+fn verification_trailer_is_compared_with_the_call_and_is_no_argument() {
+    let (mut client, mut server) = sealed(AuthType::Kerberos);
+    for (call_id, opnum, taken) in [(2, 7, true), (2, 7, false), (4, 8, false), (5, 7, true)] {
+        let stub = [b"arguments---".to_vec(), trailer(call_id, opnum)].concat();
+        let call = client.call(7, None, &stub).unwrap();
+        match server.receive(&call).unwrap() {
+            Event::Call(call) => {
+                assert!(taken, "call {call_id}, method {opnum}");
+                assert_eq!(call.stub, b"arguments---");
+                let answer = server.answer(&call, b"results").unwrap();
+                assert_eq!(client.receive(&answer).unwrap().as_deref(), Some(&b"results"[..]));
+            }
+            Event::Send(fault) => {
+                assert!(!taken, "call {call_id}, method {opnum}");
+                let refused = Fault { status: FaultStatus::ACCESS_DENIED, did_not_execute: true };
+                assert_eq!(client.receive(&fault), Err(RpcError::Fault(refused)));
+            }
+            event @ (Event::Nothing | Event::Refuse(..)) => panic!("{event:?}"),
+        }
+    }
+    // For another interface.
+    let other = Binding::sealed(Interface::CertRequest2, Toy::client(AuthType::Kerberos)).unwrap();
+    let (mut client, mut server) = connect(self::server(), other);
+    let call = client.call(7, None, &trailer(2, 7)).unwrap();
+    let fault = sent(server.receive(&call).unwrap());
+    assert!(matches!(client.receive(&fault), Err(RpcError::Fault(_))));
+}
+
+/// One connection, two interfaces, one security context.
+#[test]
+fn second_interface_is_had_on_the_same_connection() {
+    for auth_type in [AuthType::Kerberos, AuthType::Negotiate] {
+        let (mut client, mut server) = sealed(auth_type);
+        echo(&mut client, &mut server, None, b"first");
+        let asked = client.alter(Interface::RemUnknown).unwrap();
+        assert!(!client.is_ready());
+        let answer = sent(server.receive(&asked).unwrap());
+        client.altered(&answer).unwrap();
+        let octets = client.call(5, Some(Uuid::new(9)), b"second").unwrap();
+        let Event::Call(call) = server.receive(&octets).unwrap() else { panic!() };
+        assert_eq!((call.interface, call.opnum), (Interface::RemUnknown, 5));
+        let answer = server.answer(&call, b"done").unwrap();
+        assert_eq!(client.receive(&answer).unwrap().as_deref(), Some(&b"done"[..]));
+        // The answer to a call of the first interface is not one to a call of the second.
+        let _ = client.call(5, None, b"third").unwrap();
+        let mut answer = answer;
+        *answer.get_mut(20).unwrap() ^= 1;
+        assert!(client.receive(&answer).is_err());
+    }
+    let (mut client, mut server) = connect(server(), Binding::public(Interface::EndpointMapper).unwrap());
+    assert!(matches!(client.alter(Interface::RemUnknown), Err(RpcError::Unprotected(_))));
+    let asked = client.alter(Interface::ObjectExporter).unwrap();
+    let mut answer = sent(server.receive(&asked).unwrap());
+    // The result of the one context: refused by the provider.
+    let place = answer.len() - 24;
+    *answer.get_mut(place).unwrap() = 2;
+    assert_eq!(client.altered(&answer), Err(RpcError::InterfaceRefused { result: 2, reason: 0 }));
+    assert!(!client.is_ready());
+}

@@ -14,7 +14,8 @@ Every call is one further line: who, authentication, level, arguments and the an
 What it does with a request is the name of the template: Pending, Denied, Failed, HResult, WrongKey, WrongIssuer, OtherSigner, WrongSid, Garbage, Empty,
 Truncated, Slow, Drop, Half; with every other name it issues. A pending request is issued at the second query.
 LIE is what it does with connections: level (answers with packet integrity), ntlm, no-token, no-header-signing, other-syntax, nak, unsealed
-(answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind).
+(answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
+old says so of the interface, older of the activation), no-exchange, other-exchange (the certificate for exchange is another authority's).
 """
 import argparse, base64, datetime, hashlib, json, os, re, socket, struct, threading, time, uuid
 
@@ -61,7 +62,7 @@ KRB5OID = bytes.fromhex("2a864886f712010202")
 MSKRBOID = bytes.fromhex("2a864882f712010202")
 OXID, OID = 0x1122334455667788, 0x99AABBCCDDEEFF00
 IPID_REMUNK = uuid.UUID("0000aa00-0001-0000-1111-222222222222").bytes_le
-IPIDS = {}                                                           # ipid -> iid
+IPIDS, IPID_COUNT = {}, [0]                                          # ipid -> [iid, references]
 AUTHN = {9: "spnego", 16: "kerberos"}
 LEVEL = {2: "connect", 3: "call", 4: "packet", 5: "integrity", 6: "privacy"}
 LOGLOCK = threading.Lock()
@@ -205,11 +206,9 @@ def type_serialization(body):
 
 
 def new_ipid(iid):
-    for k, v in IPIDS.items():
-        if v == iid:
-            return k
-    ipid = struct.pack("<IHH", 0x00009C00 + len(IPIDS) + 1, 0x0AAA, 0x0BBB) + os.urandom(8)
-    IPIDS[ipid] = iid
+    IPID_COUNT[0] += 1
+    ipid = struct.pack("<IHH", 0x00009C00 + IPID_COUNT[0], 0x0AAA, 0x0BBB) + os.urandom(8)
+    IPIDS[ipid] = [iid, 5]
     return ipid
 
 
@@ -226,6 +225,17 @@ CA = x509.load_pem_x509_certificate(open(A.ca, "rb").read())
 CAKEY = serialization.load_pem_private_key(open(A.ca_key, "rb").read(), None)
 DER = serialization.Encoding.DER
 REQUESTS, NEXT_ID, CALOCK = {}, [11], threading.Lock()
+
+
+def exchange():
+    """The authority's certificate for the exchange of keys (WCCE 3.2.1.4.3.2.15), or none."""
+    if A.lie == "no-exchange":
+        return None
+    now = datetime.datetime.now(datetime.timezone.utc)
+    b = (x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, A.name + "-Xchg")]))
+         .issuer_name(CA.subject).public_key(EXCHANGE_KEY.public_key()).serial_number(x509.random_serial_number())
+         .not_valid_before(now - datetime.timedelta(minutes=10)).not_valid_after(now + datetime.timedelta(days=7)))
+    return b.sign(OTHER_KEY if A.lie == "other-exchange" else CAKEY, hashes.SHA256()).public_bytes(DER)
 
 
 def find_csr(data):
@@ -260,7 +270,7 @@ def template_of(csr, attribs):
     return ""
 
 
-OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER_KEY, EXCHANGE_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
 
 def sid_extension(sid):                                              # MS-WCCE 2.2.2.7.7.4, by hand
@@ -347,7 +357,7 @@ def ca_property(prop, index, typ):
     s = lambda v: (v + "\0").encode("utf-16le")
     n = lambda v: struct.pack("<I", v)
     table = {1: s("6.3:9600.17415"), 2: s("6.3.9600.17415"), 3: n(1), 5: s("test"), 6: s(A.name), 7: s(A.name), 10: n(1), 11: n(1),
-             12: CA.public_bytes(DER), 13: chain(None), 14: n(1), 15: CA.public_bytes(DER), 19: b"\x03", 20: b"\x03", 21: n(0x32),
+             12: CA.public_bytes(DER), 13: chain(None), 14: n(1), 15: exchange(), 19: b"\x03", 20: b"\x03", 21: n(0x32),
              22: s(A.host), 23: n(0), 28: n(1), 29: s("User\n1.3.6.1.4.1.311.21.8.1.1\nMachine\n1.3.6.1.4.1.311.21.8.1.2\n"),
              34: n(0), 39: n(0), 40: s(A.name)}
     return table.get(prop)
@@ -720,10 +730,15 @@ def dispatch(conn, iface, op, obj, stub, sec):
     # object calls
     this = orpcthis(r)
     if iface in (REMUNK, REMUNK2):
+        if obj != IPID_REMUNK:
+            raise Fault(0x80010108)                                  # RPC_E_DISCONNECTED
+        check_level(sec)
         return remunk(op, r, obj)
     if iface in (REQD, REQD2, UNKNOWN):
-        if obj not in IPIDS:
+        if obj not in IPIDS or IPIDS[obj][0] != iface:
             raise Fault(0x80010108)                                  # RPC_E_DISCONNECTED
+        if iface == REQD and op > 5:
+            raise Fault(0x1C010002)
         return certrequest(op, r, sec, this)
     raise Fault(0x1C010003)
 
@@ -746,7 +761,7 @@ def certrequest(op, r, sec, this):
         what, auth = r.u32(), r.wstr()
         log(call="ICertRequestD.GetCACert", fchain=hex(what), authority=auth, **caller(sec))
         s = lambda v: (v + "\0").encode("utf-16le")
-        out = {0: CA.public_bytes(DER), 1: CA.public_bytes(DER)}.get(what)
+        out = {0: CA.public_bytes(DER), 1: exchange()}.get(what)
         if what == 0x6E616D65:                                       # GETCERT_CANAME
             out = s(A.name)
         elif what == 0x6361696E:                                     # GETCERT_CAINFO
@@ -791,11 +806,20 @@ def remunk(op, r, obj):
         return w.u32(0 if not bad else 1 if bad < n else 0x80004002).get()
     if op in (4, 5):                                                 # RemAddRef, RemRelease
         n = r.u16()
+        refs = [(r.guid(), r.u32(), r.u32()) for _ in range(r.u32())]
         if op == 4:
             w.u32(n)
-            for _ in range(n):
+        gone = 0
+        for ipid, public, _ in refs:
+            if op == 4:
                 w.u32(0)
-        log(call="RemAddRef" if op == 4 else "RemRelease", count=n)
+            if ipid not in IPIDS:
+                raise Fault(0x80010114)                              # RPC_E_INVALID_OBJECT
+            IPIDS[ipid][1] += public if op == 4 else -public
+            if IPIDS[ipid][1] <= 0:
+                del IPIDS[ipid]
+                gone += 1
+        log(call="RemAddRef" if op == 4 else "RemRelease", count=n, gone=gone, left=len(IPIDS))
         return w.u32(0).get()
     raise Fault(0x1C010002)
 
@@ -861,13 +885,16 @@ def activate(op, r, sec):
     w = orpcthat()
     if not ok or op == 3:
         return w.ptr(False).u32(0x80040154).get()                    # REGDB_E_CLASSNOTREG
+    known = (REQD, UNKNOWN) if A.lie in ("old", "older") else (REQD, REQD2, UNKNOWN)
+    if A.lie == "older" and not any(i in known for i in iids):
+        return w.ptr(False).u32(0x80004002).get()                    # E_NOINTERFACE
     # PropsOutInfo
     b = W()
     b.u32(len(iids)).ptr().ptr().ptr()
     b.u32(len(iids))
     for i in iids:
         b.raw(i)
-    hrs = [0 if i in (REQD, REQD2, UNKNOWN) else 0x80004002 for i in iids]
+    hrs = [0 if i in known else 0x80004002 for i in iids]
     b.u32(len(iids)).u32(*hrs)
     b.u32(len(iids))
     for hr in hrs:

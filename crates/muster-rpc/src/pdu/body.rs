@@ -317,9 +317,9 @@ pub fn fault(call_id: u32, context: u16, fault: Fault) -> Vec<u8> {
     assemble(Kind::Fault, flags, call_id, &writer.finish(), None)
 }
 
-/// A bind or alter_context for one interface.
+/// A bind or alter_context for one interface, as presentation context `id`.
 #[must_use]
-pub(crate) fn one_interface(interface: Syntax) -> Bind {
-    let context = Presentation { id: 0, interface, transfer: vec![Syntax::NDR] };
+pub(crate) fn one_interface(id: u16, interface: Syntax) -> Bind {
+    let context = Presentation { id, interface, transfer: vec![Syntax::NDR] };
     Bind { max_transmit: MAX_FRAGMENT, max_receive: MAX_FRAGMENT, association: 0, contexts: vec![context] }
 }
