@@ -88,6 +88,12 @@ impl Kerberos {
         Ok(Self { credential, name })
     }
 
+    /// With a credential that is there already, such as one that a service acts for a caller with.
+    #[must_use]
+    pub fn with(credential: Credential, name: &str) -> Self {
+        Self { credential, name: name.to_owned() }
+    }
+
     /// A name for the caller.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -8,6 +8,7 @@ use muster_proto::soap::{
 use muster_proto::wstep::{RequestSecurityToken, RequestSecurityTokenResponse};
 use muster_proto::xcep::{ClientAuthentication, GetPolicies, GetPoliciesResponse};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::failover::{Attempt, Failure};
 use crate::kerberos::Kerberos;
@@ -298,7 +299,9 @@ impl Session<'_> {
     ) -> Result<Bytes, Failure> {
         let kerberos =
             self.credentials.kerberos.as_ref().filter(|_| authentication == ClientAuthentication::KERBEROS);
-        match self.transport.post_as(kerberos, endpoint, Bytes::from(message), max_answer).await {
+        // It may hold a password.
+        let message = Bytes::from_owner(Zeroizing::new(message.into_bytes()));
+        match self.transport.post_as(kerberos, endpoint, message, max_answer).await {
             Sent::Answered { body, .. } => Ok(body),
             Sent::NotSent(error) => Err(Failure::NotSent(error)),
             Sent::TurnedAway(away) => Err(Failure::TurnedAway(away)),

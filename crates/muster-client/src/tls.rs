@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -116,17 +118,28 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 /// [`TlsError`].
 pub fn client_config(trust: &Trust, identity: Option<ClientIdentity>) -> Result<ClientConfig, TlsError> {
     let roots = roots(trust)?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
-        .with_root_certificates(roots);
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(ClientIdentity { chain, key }) => {
-            builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
-        }
-    };
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    match identity {
+        None => Ok(config),
+        Some(identity) => with_identity(config, identity),
+    }
+}
+
+/// The same with a client certificate, for whoever needs several on the same trust.
+///
+/// # Errors
+/// [`TlsError::Identity`].
+pub fn with_identity(mut config: ClientConfig, identity: ClientIdentity) -> Result<ClientConfig, TlsError> {
+    let ClientIdentity { chain, key } = identity;
+    let certified =
+        CertifiedKey::from_der(chain, key, config.crypto_provider()).map_err(TlsError::Identity)?;
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
     Ok(config)
 }
 

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | name not resolved, no connection, TLS refused (also by an alert of the server on a client certificate), no Kerberos ticket | [`Sent::NotSent`] |
 //! | whole HTTP answer without SOAP, status 3xx, 4xx, 500, 501, 503, 505 | [`Sent::TurnedAway`] |
-//! | time-out or cut after the request was handed to the connection; 502, 504 (a gateway asked somebody) or any other answer without SOAP; an answer over the size limit; one to a Kerberos ticket without proof that the service could read it | [`Sent::Unknown`] |
+//! | time-out or cut after the request was handed to the connection; 502, 504 (a gateway asked somebody) or any other answer without SOAP; a compressed answer, or one over the size limit; one to a Kerberos ticket without proof that the service could read it | [`Sent::Unknown`] |
 //! | an XML body | [`Sent::Answered`] |
 //!
 //! A 500 without SOAP counts as turned away because these services answer every error that they meet while acting
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -253,6 +253,9 @@ async fn read(response: Response<Incoming>, max_answer: usize) -> Sent {
             other @ (Sent::NotSent(_) | Sent::Unknown(_) | Sent::Answered { .. }) => other,
         };
     }
+    if is_coded(&response) {
+        return Sent::Unknown(Unknown::Coded);
+    }
     let mut incoming = response.into_body();
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
@@ -325,6 +328,11 @@ fn request(
 fn is_xml(content_type: &str) -> bool {
     let media = content_type.split(';').next().unwrap_or_default().trim();
     ["application/soap+xml", "text/xml", "application/xml"].iter().any(|xml| media.eq_ignore_ascii_case(xml))
+}
+
+/// Whether the body is compressed, which was not asked for: a few octets could become any number.
+fn is_coded<T>(response: &Response<T>) -> bool {
+    response.headers().get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity")
 }
 
 /// Tells a refusal from an answer that leaves open what happened behind the web server.

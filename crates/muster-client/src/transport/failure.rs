@@ -134,6 +134,9 @@ pub enum Unknown {
         /// The limit, in octets.
         limit: usize,
     },
+    /// The answer is compressed, although nobody offered to read that.
+    #[error("the answer is compressed, which was not asked for")]
+    Coded,
     /// The answer is XML but no message that can be understood.
     #[error("the answer cannot be understood: {0}")]
     Nonsense(String),
