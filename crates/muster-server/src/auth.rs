@@ -5,6 +5,7 @@
 //! forgot to authenticate would have nothing to handle.
 
 mod certificate;
+mod delegation;
 mod directory_password;
 mod hashing;
 mod kerberos;
@@ -23,12 +24,14 @@ use muster_store::{Generations, Store};
 
 use crate::accounts::Accounts;
 use crate::config::{Endpoint, Settings};
-use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::fault::{AuthError, DelegationError, ServiceError, Unavailable};
 use crate::http::Exchange;
 use crate::identities::Identities;
 use crate::service::StartError;
+use delegation::NoDelegation;
 
 pub(crate) use certificate::serial_of;
+pub(crate) use delegation::Delegation;
 pub use hashing::hash_password;
 pub use kerberos::KerberosError;
 pub(crate) use kerberos::Ticket;
@@ -68,6 +71,7 @@ impl<'a> Received<'a> {
 #[derive(Debug)]
 pub(crate) struct Authenticated<'a> {
     caller: Caller,
+    delegation: Delegation,
     action: Option<Cow<'a, str>>,
     body: Element<'a>,
 }
@@ -77,6 +81,13 @@ impl<'a> Authenticated<'a> {
     #[must_use]
     pub(crate) const fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What a CA that is not of this installation can be asked by in the caller's name.
+    #[must_use]
+    #[expect(dead_code, reason = "for requests that go to another CA")]
+    pub(crate) const fn delegation(&self) -> &Delegation {
+        &self.delegation
     }
 
     /// Its action.
@@ -98,6 +109,8 @@ pub(crate) struct Authenticator {
     directory_passwords: directory_password::DirectoryPasswords,
     certificates: certificate::Certificates,
     tickets: kerberos::Tickets,
+    identities: Arc<Identities>,
+    owns: delegation::Owns,
     clock: Arc<dyn Clock>,
 }
 
@@ -124,6 +137,8 @@ impl Authenticator {
                 &settings.limits,
             ),
             tickets: kerberos::Tickets::new(realms, Arc::clone(&identities)),
+            identities: Arc::clone(&identities),
+            owns: delegation::Owns::load(settings)?,
             certificates: certificate::Certificates::new(store, identities, trusted),
             clock,
         })
@@ -142,7 +157,8 @@ impl Authenticator {
         match endpoint.method {
             Method::UsernamePassword | Method::ClientCertificate => Ok(None),
             Method::Kerberos => {
-                let ticket = self.tickets.verify(exchange).await?;
+                let own = self.owns.of(&endpoint.ca).filter(|_| delegation::is_delegating(endpoint));
+                let ticket = self.tickets.verify(exchange, own).await?;
                 exchange.connection.mark_authenticated();
                 Ok(Some(ticket))
             }
@@ -173,6 +189,8 @@ impl Authenticator {
             }
         }
         let peer = crate::http::site(exchange.connection.peer.ip());
+        let keeps = delegation::is_delegating(endpoint);
+        let mut delegation = Delegation::None(NoDelegation::NotAsked);
         let caller = match endpoint.method {
             Method::UsernamePassword => {
                 let token = security.and_then(|Security { username_token, .. }| username_token);
@@ -180,20 +198,40 @@ impl Authenticator {
                 match self.directory_passwords.domain_of(&token.username) {
                     Some((domain, name)) => {
                         let password = token.password.expose();
-                        self.directory_passwords.verify(domain, name, password, now).await?
+                        let (caller, principal) =
+                            self.directory_passwords.verify(domain, name, password, now).await?;
+                        if keeps {
+                            delegation = Delegation::of_password(&principal, password);
+                        }
+                        caller
                     }
-                    None => self.passwords.verify(&token, peer, now, seen).await?,
+                    None => {
+                        let caller = self.passwords.verify(&token, peer, now, seen).await?;
+                        if keeps {
+                            delegation = Delegation::refused(DelegationError::Local);
+                        }
+                        caller
+                    }
                 }
             }
             Method::ClientCertificate => {
                 let certificate =
                     exchange.connection.certificate.as_ref().ok_or(AuthError::CertificateMissing)?;
-                self.certificates.verify(certificate, &exchange.connection.chain, now).await?
+                let caller = self.certificates.verify(certificate, &exchange.connection.chain, now).await?;
+                if let Some(own) = self.owns.of(&endpoint.ca).filter(|_| keeps) {
+                    let account = self.identities.delegable(caller.principal()).await?;
+                    delegation = Delegation::of_certificate(account, own);
+                }
+                caller
             }
-            Method::Kerberos => ticket.ok_or(AuthError::NegotiateMissing)?.caller,
+            Method::Kerberos => {
+                let ticket = ticket.ok_or(AuthError::NegotiateMissing)?;
+                delegation = ticket.delegation;
+                ticket.caller
+            }
         };
         exchange.connection.mark_authenticated();
-        Ok(Authenticated { caller, action, body })
+        Ok(Authenticated { caller, delegation, action, body })
     }
 }
 

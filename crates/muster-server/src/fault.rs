@@ -4,6 +4,8 @@
 //! reference. A node that cannot issue answers 503 without a SOAP body: to clients that is an endpoint that does not
 //! respond, so they go on to the next one, whereas a fault would end their attempt.
 
+mod delegation;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -17,6 +19,8 @@ use muster_proto::wstep::{CertificateEnrollmentWSDetail, Hresult, WstepError};
 use muster_proto::xcep::XcepError;
 
 use crate::http as wire;
+
+pub use delegation::DelegationError;
 
 /// A message that HTTP alone can refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -238,6 +242,9 @@ pub enum ServiceError {
     /// The request failed on our side earlier and will not be continued.
     #[error("Request {0} failed on the server; enroll again.")]
     RequestFailed(RequestId),
+    /// Another CA cannot be asked in the caller's name.
+    #[error(transparent)]
+    Delegation(#[from] DelegationError),
     /// No CA exchange certificate could be made.
     #[error("This service has no key exchange certificate at the moment; ask again later.")]
     NoKeyExchange,
@@ -256,6 +263,7 @@ impl ServiceError {
         match self {
             Self::Unavailable(cause) => Some(cause.to_string()),
             Self::Internal(cause) => Some(cause.clone()),
+            Self::Delegation(error) => error.detail(),
             Self::Http(_)
             | Self::Envelope(_)
             | Self::Destination(_)
@@ -289,6 +297,7 @@ impl ServiceError {
             Self::Refused { refusal, .. } => refusal.code(),
             Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
             Self::RequestFailed(_) => "REQUEST_FAILED",
+            Self::Delegation(error) => error.code(),
             Self::NoKeyExchange => "NO_KEY_EXCHANGE",
             Self::Unavailable(Unavailable::Busy | Unavailable::Changed) => "BUSY",
             Self::Unavailable(Unavailable::Store(_)) => "STORE",
@@ -365,6 +374,7 @@ impl ServiceError {
             Self::RequestFailed(id) => {
                 fault(detail(Hresult::CERTSRV_E_BAD_REQUESTSTATUS, true, Some(id), None))
             }
+            Self::Delegation(_) => fault(detail(Hresult::E_ACCESSDENIED, false, None, None)),
             Self::NoKeyExchange => fault(detail(Hresult::E_NOTIMPL, false, None, None)),
             Self::Unavailable(_) => {
                 let mut response = wire::text(StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n"));
@@ -397,6 +407,7 @@ pub fn message_id(error: &ServiceError) -> Option<&str> {
         | ServiceError::Refused { .. }
         | ServiceError::NoSuchRequest(_)
         | ServiceError::RequestFailed(_)
+        | ServiceError::Delegation(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)
         | ServiceError::Internal(_) => None,

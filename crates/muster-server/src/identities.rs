@@ -7,18 +7,51 @@ use std::sync::Arc;
 
 use muster_core::identity::{AccountName, Principal, Sid};
 use muster_core::{Clock, Method};
-use muster_directory::{AccountError, AccountKey, Directory, DirectoryAccount, DirectorySettings};
+use muster_directory::{
+    AccountError, AccountFacts, AccountKey, Directory, DirectoryAccount, DirectorySettings,
+};
 use muster_gss::Pac;
 
 use crate::accounts::Accounts;
 use crate::config::{DirectoryDomain, Settings};
-use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::fault::{AuthError, DelegationError, ServiceError, Unavailable};
+
+/// `ADS_UF_NOT_DELEGATED` of userAccountControl (MS-ADTS 2.2.16).
+const NOT_DELEGATED: u32 = 0x10_0000;
+/// The end of the identifier of Protected Users, of every domain (MS-DTYP 2.4.2.4).
+const PROTECTED_USERS: &str = "-525";
 
 /// A domain, and the connection to it.
 #[derive(Clone)]
 pub(crate) struct Domain {
     pub(crate) settings: DirectoryDomain,
     pub(crate) directory: Arc<Directory>,
+}
+
+/// An account of a directory, and whether others may act for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delegable {
+    /// `alice@CORP.EXAMPLE`.
+    pub(crate) principal: String,
+    /// Why not.
+    pub(crate) trouble: Option<DelegationError>,
+}
+
+impl Delegable {
+    fn new(facts: &AccountFacts, principal: &Principal, realm: &str) -> Self {
+        let is_protected = |sid: &Sid| {
+            let sid = sid.as_str();
+            sid.starts_with("S-1-5-21-") && sid.ends_with(PROTECTED_USERS)
+        };
+        let trouble = if facts.user_account_control & NOT_DELEGATED != 0 {
+            Some(DelegationError::Sensitive)
+        } else if principal.sids.iter().chain(&facts.groups).any(is_protected) {
+            Some(DelegationError::Protected)
+        } else {
+            None
+        };
+        Self { principal: format!("{}@{realm}", facts.sam_account_name), trouble }
+    }
 }
 
 /// Connects to the configured domains; the connections are made and kept in the background.
@@ -185,6 +218,18 @@ impl Identities {
         let (Some(domain), Some(sid)) = (domain, &principal.sid) else { return Ok(None) };
         let account = domain.usable(&AccountKey::Sid(sid.clone()), &*self.clock).await?;
         Ok(account.and_then(|account| account.password_set))
+    }
+
+    /// Whether others may act for an account; `None` for those that are in no directory.
+    ///
+    /// # Errors
+    /// [`Unavailable::Directory`].
+    pub(crate) async fn delegable(&self, principal: &Principal) -> Result<Option<Delegable>, ServiceError> {
+        let Some((domain, _)) = principal.name.directory_parts() else { return Ok(None) };
+        let domain = self.domains.iter().find(|known| known.settings.domain == domain);
+        let (Some(domain), Some(sid)) = (domain, &principal.sid) else { return Ok(None) };
+        let account = domain.usable(&AccountKey::Sid(sid.clone()), &*self.clock).await?;
+        Ok(account.map(|account| Delegable::new(&account.facts, principal, &domain.settings.realm)))
     }
 
     /// Whether a caller may still be what it was a moment ago.

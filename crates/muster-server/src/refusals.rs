@@ -83,6 +83,7 @@ impl Refusals {
             | ServiceError::Refused { .. }
             | ServiceError::NoSuchRequest(_)
             | ServiceError::RequestFailed(_)
+            | ServiceError::Delegation(_)
             | ServiceError::NoKeyExchange
             | ServiceError::Unavailable(Unavailable::Busy | Unavailable::Changed | Unavailable::Store(_)) => {
                 AuditOutcome::Refused(error.code())
@@ -155,6 +156,7 @@ fn object(record: &Record, error: &ServiceError, omitted: u64) -> Option<String>
         | ServiceError::Request(_)
         | ServiceError::Refused { .. }
         | ServiceError::RequestFailed(_)
+        | ServiceError::Delegation(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)
         | ServiceError::Internal(_) => {}

@@ -11,11 +11,14 @@ use muster_proto::soap::{BadEnvelope, EnvelopeError, ResponseHeader};
 use muster_proto::wcce::{KeyWeakness, RequestError};
 use muster_proto::wstep::{Hresult, WstepError};
 use muster_proto::xcep::XcepError;
-use muster_server::fault::{AuthError, HttpError, RequestFault, ServiceError, Unavailable};
+use muster_server::fault::{AuthError, DelegationError, HttpError, RequestFault, ServiceError, Unavailable};
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
-const SOURCES: [&str; 2] =
-    [include_str!("../src/fault.rs"), include_str!("../../muster-core/src/refusal.rs")];
+const SOURCES: [&str; 3] = [
+    include_str!("../src/fault.rs"),
+    include_str!("../src/fault/delegation.rs"),
+    include_str!("../../muster-core/src/refusal.rs"),
+];
 const DAY: UnixTime = UnixTime(1_800_000_000);
 
 /// One of each, with values that the page shows as examples.
@@ -118,6 +121,12 @@ fn all() -> Vec<ServiceError> {
         RequestFault::RenewalOnBehalf.into(),
         ServiceError::NoSuchRequest("259".to_owned()),
         ServiceError::RequestFailed(id),
+        DelegationError::Local.into(),
+        DelegationError::Sensitive.into(),
+        DelegationError::Protected.into(),
+        DelegationError::OtherRealm("CORP.EXAMPLE".to_owned()).into(),
+        DelegationError::NotPermitted("KDC can't fulfill requested option".to_owned()).into(),
+        DelegationError::NoTicket("the KDC does not know the account".to_owned()).into(),
         ServiceError::NoKeyExchange,
         Unavailable::Busy.into(),
         Unavailable::Store("the disk is full".to_owned()).into(),

@@ -106,13 +106,14 @@ impl DirectoryPasswords {
         Some((domain, UserName::Upn(username.to_lowercase())))
     }
 
+    /// The caller, and its name for Kerberos.
     pub(super) async fn verify(
         &self,
         domain: &Domain,
         name: UserName,
         password: &str,
         now: UnixTime,
-    ) -> Result<Caller, ServiceError> {
+    ) -> Result<(Caller, Principal), ServiceError> {
         if password.is_empty() || password.len() > LONGEST_PASSWORD {
             return Err(AuthError::BadCredentials.into());
         }
@@ -128,7 +129,7 @@ impl DirectoryPasswords {
         if let Some(known) = self.remembered(fingerprint, now) {
             let caller = self.caller(&known.principal, known.pac.as_deref()).await?;
             if self.identities.password_set(caller.principal()).await? == known.password_set {
-                return Ok(caller);
+                return Ok((caller, known.principal));
             }
         }
         self.check_guesses(&account, now)?;
@@ -153,8 +154,9 @@ impl DirectoryPasswords {
                 self.lock_guesses().remove(&account);
                 let password_set = self.identities.password_set(caller.principal()).await?;
                 let pac = pac.map(Arc::new);
-                self.remember(fingerprint, Remembered { until: now, principal, pac, password_set });
-                Ok(caller)
+                let known = Remembered { until: now, principal: principal.clone(), pac, password_set };
+                self.remember(fingerprint, known);
+                Ok((caller, principal))
             }
             // Only a right password comes so far: another answer than to a wrong one would tell.
             Err(PasswordRefused::UnknownService(why)) if trusted => {

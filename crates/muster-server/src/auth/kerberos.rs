@@ -10,12 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use muster_core::{Caller, Method};
-use muster_gss::{Accepted, Acceptor, AcceptorSettings, ChannelBinding, Gss, Refused, ReplayCache};
+use muster_gss::{
+    Accepted, Acceptor, AcceptorSettings, ChannelBinding, Credential, Gss, InitiateError, Refused,
+    ReplayCache,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::delegation::{Delegation, NoDelegation, Own};
 use crate::config::{KerberosRealm, Settings};
-use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::fault::{AuthError, DelegationError, ServiceError, Unavailable};
 use crate::http::Exchange;
 use crate::identities::Identities;
 
@@ -33,6 +37,16 @@ pub enum KerberosError {
     Realm {
         /// The realm.
         realm: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The account that asks a CA for callers is of no use.
+    #[error("ca.\"{ca}\".account: {account}: {problem}")]
+    Account {
+        /// The CA.
+        ca: String,
+        /// The account.
+        account: String,
         /// What is wrong, and what to do.
         problem: String,
     },
@@ -57,6 +71,7 @@ pub(super) struct Tickets {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(super) caller: Caller,
+    pub(super) delegation: Delegation,
     /// For `WWW-Authenticate` in the answer: proves to the caller that it was us who could read the ticket.
     pub(crate) reply: Option<HeaderValue>,
 }
@@ -91,6 +106,22 @@ impl Realms {
         })
     }
 
+    /// By the realm that the ticket is of. Only its keys open the ticket, so nothing depends on what the realm says.
+    fn accept<T>(
+        &self,
+        token: &[u8],
+        accept: impl Fn(&str, &Acceptor, &[u8]) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let mut outcome = Err(Refused::WrongService(String::new()));
+        for (realm, acceptor) in &self.acceptors {
+            outcome = accept(realm, acceptor, token);
+            if !matches!(outcome, Err(Refused::WrongService(_))) {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// The acceptor of a realm.
     pub(super) fn acceptor(&self, realm: &str) -> Option<&Acceptor> {
         self.acceptors.iter().find(|(name, _)| name == realm).map(|(_, acceptor)| acceptor)
@@ -102,35 +133,73 @@ impl Tickets {
         Self { realms, identities }
     }
 
-    /// Verifies the ticket of a message, and finds the account behind it.
-    pub(super) async fn verify(&self, exchange: &Exchange) -> Result<Ticket, ServiceError> {
+    /// Verifies the ticket of a message, and finds the account behind it; with the account that shall act for callers,
+    /// also what it can do so by.
+    pub(super) async fn verify(
+        &self,
+        exchange: &Exchange,
+        acting: Option<&Arc<Own>>,
+    ) -> Result<Ticket, ServiceError> {
         let token = token(exchange.authorization.as_ref())?;
         let own = exchange.connection.shown.as_ref().and_then(|shown| shown.certificate());
         let own = own.and_then(|der| ChannelBinding::tls_server_end_point(der).ok());
         let bindings: Vec<ChannelBinding> =
             own.into_iter().chain(self.realms.proxies.iter().cloned()).collect();
-        // Decrypting a ticket takes some 30 µs and a look into two files, less than handing it to another thread.
-        let accepted = self.accept(&token, &bindings).map_err(refusal)?;
+        let (accepted, evidence) = match acting {
+            // Decrypting a ticket takes some 30 µs and a look into two files, less than handing it to another thread.
+            None => {
+                let accepted =
+                    self.realms.accept(&token, |_, acceptor, token| acceptor.accept(token, &bindings));
+                (accepted.map_err(refusal)?, None)
+            }
+            Some(acting) => {
+                let (accepted, evidence) = self.accept_delegating(token, bindings, acting).await?;
+                (accepted, Some(evidence))
+            }
+        };
         let principal = self.identities.of_ticket(&accepted.principal, accepted.pac.as_ref()).await?;
+        let delegation = match evidence {
+            None => Delegation::None(NoDelegation::NotAsked),
+            Some(Err(refused)) => Delegation::refused(refused),
+            Some(Ok(credential)) => {
+                let account = self.identities.delegable(&principal).await?;
+                Delegation::of_ticket(&accepted.principal, credential, account.as_ref())
+            }
+        };
         let reply = format!("Negotiate {}", STANDARD.encode(&accepted.reply));
         Ok(Ticket {
             caller: Caller::authenticated(principal, Method::Kerberos),
+            delegation,
             reply: HeaderValue::try_from(reply).ok(),
         })
     }
 
-    /// By the realm that the ticket is of. Only its keys open the ticket, so nothing depends on what the realm says.
-    fn accept(&self, token: &[u8], bindings: &[ChannelBinding]) -> Result<Accepted, Refused> {
-        let mut outcome = Err(Refused::WrongService(String::new()));
-        for (_, acceptor) in &self.realms.acceptors {
-            outcome = acceptor.accept(token, bindings);
-            if !matches!(outcome, Err(Refused::WrongService(_))) {
-                break;
-            }
-        }
-        outcome
+    /// Asks the KDC for the account that acts, now and then, and so has a thread of its own.
+    async fn accept_delegating(
+        &self,
+        token: Vec<u8>,
+        bindings: Vec<ChannelBinding>,
+        own: &Arc<Own>,
+    ) -> Result<(Accepted, Evidence), ServiceError> {
+        let (realms, own) = (Arc::clone(&self.realms), Arc::clone(own));
+        let accept = move || {
+            realms.accept(&token, |realm, acceptor, token| {
+                if realm == own.realm {
+                    let (accepted, credential) =
+                        acceptor.accept_delegating(token, &bindings, &own.credential)?;
+                    return Ok((accepted, Ok(credential)));
+                }
+                let refused = DelegationError::OtherRealm(own.realm.clone());
+                Ok((acceptor.accept(token, &bindings)?, Err(refused)))
+            })
+        };
+        let accepted = tokio::task::spawn_blocking(accept).await;
+        accepted.map_err(|error| ServiceError::Internal(error.to_string()))?.map_err(refusal)
     }
 }
+
+/// What a ticket can be delegated by, if it is for the account that acts.
+type Evidence = Result<Result<Credential, InitiateError>, DelegationError>;
 
 /// Another node may have the key, or room on its disk.
 fn refusal(refused: Refused) -> ServiceError {

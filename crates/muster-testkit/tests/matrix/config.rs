@@ -304,6 +304,46 @@ fn broken_files_are_explained() {
     assert!(problem("").starts_with("file.toml:1: the file: missing field `ca`"));
 }
 
+/// A second CA, with an endpoint that asks it in the callers' names: what else is in the file, how callers sign in, what is said.
+const DELEGATING: &[(&str, &str, &str)] = &[
+    (
+        "",
+        "username_password",
+        "\"delegate\" with passwords needs a [directory.\"DOMAIN\"] with passwords = true",
+    ),
+    (
+        "[kerberos.\"OTHER.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]",
+        "kerberos",
+        "\"delegate\" with tickets needs a [kerberos.\"CORP.EXAMPLE\"] whose services are names of svc@CORP.EXAMPLE",
+    ),
+    ("", "client_certificate", "\"delegate\" with certificates needs a [directory.\"DOMAIN\"]"),
+];
+
+#[test]
+fn delegation_that_cannot_work_is_refused() {
+    let one = MINIMAL.replace("[[enrollment_endpoint]]", "[[enrollment_endpoint]]\nca = \"Example CA\"");
+    let with = |more: &str, method: &str| {
+        format!(
+            "{one}{more}\n[listener.other]\naddress = \"0.0.0.0:444\"\nurl = \"https://pki.example:444\"\n\
+             client_certificate = {}\n\
+             [ca.\"Corp CA\"]\nbackend = \"adcs\"\nserver = \"ca01.corp.example\"\ncertificates = [\"ca.pem\"]\n\
+             account = \"svc@CORP.EXAMPLE\"\nkeytab = \"k\"\n\
+             [[enrollment_endpoint]]\nauthentication = \"{method}\"\nlistener = \"other\"\nca = \"Corp CA\"\n\
+             identity = \"delegate\"\n",
+            method == "client_certificate"
+        )
+    };
+    for (more, method, said) in DELEGATING {
+        let problem = problem(&with(more, method));
+        assert!(problem.contains(&format!("enrollment_endpoint[1].identity: {said}")), "{method}: {problem}");
+    }
+    let corp = "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n\
+                [directory.\"corp.example\"]\naccount = \"svc@CORP.EXAMPLE\"\npasswords = true";
+    for method in ["username_password", "kerberos", "client_certificate"] {
+        assert_eq!(problem(&with(corp, method)), "no fault found", "{method}");
+    }
+}
+
 #[test]
 fn executable_explains_a_broken_file() {
     let directory = tempfile::tempdir().unwrap();

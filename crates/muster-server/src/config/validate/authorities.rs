@@ -241,5 +241,34 @@ pub(super) fn identity(
             "is missing: an endpoint asks this authority as, or by delegation to, an account of this service",
         );
     }
+    if written.identity == Some(IdentityMode::Delegate) {
+        can_delegate(key, written.authentication, adcs, tree)?;
+    }
     Ok(written.identity)
+}
+
+/// Whether callers who come by this method can have what they are delegated by.
+fn can_delegate(key: String, method: Method, adcs: &AdcsSettings, tree: &file::File) -> Result<(), Fault> {
+    match method {
+        Method::Kerberos => {
+            let account = adcs.account.as_ref().map(|account| account.principal.as_str()).unwrap_or_default();
+            let (_, realm) = account.rsplit_once('@').unwrap_or_default();
+            if !tree.kerberos.contains_key(realm) {
+                return fault(
+                    key,
+                    format!(
+                        "\"delegate\" with tickets needs a [kerberos.\"{realm}\"] whose services are names of {account}: callers' tickets have to be for the account that asks the authority"
+                    ),
+                );
+            }
+        }
+        Method::ClientCertificate if tree.directory.is_empty() => {
+            return fault(
+                key,
+                "\"delegate\" with certificates needs a [directory.\"DOMAIN\"]: accounts of this installation alone are unknown to the authority",
+            );
+        }
+        Method::ClientCertificate | Method::UsernamePassword => {}
+    }
+    Ok(())
 }
