@@ -369,7 +369,10 @@ impl Enrollment {
         record.request = Some(id);
         record.template.clone_from(&row.summary.template);
         match row.summary.disposition {
-            Disposition::Pending | Disposition::Signing => Ok(Reply::Pending { id }),
+            Disposition::Pending
+            | Disposition::Signing
+            | Disposition::Submitting
+            | Disposition::UnderSubmission => Ok(Reply::Pending { id }),
             Disposition::Approved => self.resume(caller, endpoint, row, record).await,
             Disposition::Issued => match row.certificate {
                 Some((_, certificate)) => Ok(Reply::Issued { id, certificate }),
@@ -387,7 +390,7 @@ impl Enrollment {
                 };
                 Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
             }
-            Disposition::Failed => Err(ServiceError::RequestFailed(id)),
+            Disposition::Failed | Disposition::Unknown => Err(ServiceError::RequestFailed(id)),
         }
     }
 
@@ -491,7 +494,13 @@ impl Enrollment {
             Err(error) => match self.store.request(id).await?.map(|row| row.summary.disposition) {
                 Some(Disposition::Signing | Disposition::Issued) => Ok(Reply::Pending { id }),
                 Some(
-                    Disposition::Pending | Disposition::Approved | Disposition::Denied | Disposition::Failed,
+                    Disposition::Pending
+                    | Disposition::Approved
+                    | Disposition::Denied
+                    | Disposition::Failed
+                    | Disposition::Submitting
+                    | Disposition::UnderSubmission
+                    | Disposition::Unknown,
                 )
                 | None => Err(error),
             },

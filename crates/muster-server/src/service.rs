@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
-use muster_core::{Clock, UnixTime};
+use muster_core::{Clock, RequestId, UnixTime};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
 use muster_store::{Options, Store, StoreError};
@@ -184,6 +184,8 @@ impl Node {
                 "a request was cut off between intent and certificate; its serial number is revoked"
             );
         }
+        let lost = store.recover_submissions(clock.now(), STUCK_SECONDS).await?;
+        warn_of_lost(&lost);
         let domains = identities::connect(&settings, &clock);
         let accounts = Arc::new(Accounts::new(store.clone()));
         let identities =
@@ -324,6 +326,16 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
     Ok((socket, bound))
 }
 
+/// What another CA may have, and nobody knows what it made of it.
+fn warn_of_lost(requests: &[RequestId]) {
+    for id in requests {
+        tracing::warn!(
+            request.id = id.number(),
+            "what another CA made of a request is unknown; it is not sent again"
+        );
+    }
+}
+
 /// Keeps certificate and revocation list fresh; takes files that were exchanged.
 async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut stop: watch::Receiver<bool>) {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
@@ -344,6 +356,10 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
                 }
             }
             Err(error) => tracing::error!(%error, "unfinished requests cannot be looked for"),
+        }
+        match state.store.recover_submissions(state.clock.now(), STUCK_SECONDS).await {
+            Ok(lost) => warn_of_lost(&lost),
+            Err(error) => tracing::error!(%error, "requests without an answer cannot be looked for"),
         }
         if let Some(embedded) = &state.embedded {
             embedded.refresh(&state.settings).await;

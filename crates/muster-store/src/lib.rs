@@ -22,6 +22,7 @@ mod audit;
 mod certificates;
 mod crl;
 mod error;
+mod forwarding;
 mod lines;
 mod requests;
 mod sqlite;
@@ -40,6 +41,7 @@ pub use crate::audit::{AuditFault, AuditFilter, AuditHead, AuditRecord, AuditRep
 pub use crate::certificates::{Certificate, CertificateFilter, CertificateSummary, Revocation, Revoked};
 pub use crate::crl::{Crl, CrlDraft, RevokedEntry};
 pub use crate::error::StoreError;
+pub use crate::forwarding::{ForwardedFilter, ForwardedRequest, ForwardedTo, Forwarding};
 pub use crate::lines::{LineMember, LineRevoked};
 pub use crate::requests::{
     Abandoned, Disposition, OfficerDecision, Owner, RecentRequest, Request, RequestFilter, RequestSummary,

@@ -8,6 +8,7 @@ use muster_core::issuance::{Intent, IssuedRecord, Ledger, LedgerError, Opening, 
 use muster_core::{RequestId, Serial, UnixTime};
 
 use crate::error::StoreError;
+use crate::forwarding::{ForwardedTo, Forwarding};
 use crate::{Backend, Generations, Store, sqlite};
 
 /// What became of a request. Revocation is a property of the certificate, see [`crate::Certificate`].
@@ -19,6 +20,17 @@ use crate::{Backend, Generations, Store, sqlite};
 ///        │                          ├─▶ Pending (the template has changed meanwhile)
 ///        └──────────────────────────┴─▶ Signing ─┬─▶ Issued
 ///                                                └─▶ Failed (serial number revoked)
+/// ```
+///
+/// Where another CA decides, see [`muster_core::forwarding`]:
+///
+/// ```text
+/// (new) ─▶ Submitting ─┬─▶ Issued
+///                      ├─▶ UnderSubmission ─┬─▶ Issued, Denied
+///                      │                    └─▶ Unknown (an untrusted answer)
+///                      ├─▶ Denied
+///                      ├─▶ Failed (it did not get there)
+///                      └─▶ Unknown ─▶ Issued, UnderSubmission, Denied, Failed (by somebody who found out)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
@@ -32,14 +44,30 @@ pub enum Disposition {
     Issued,
     /// Refused by policy or by an officer.
     Denied,
-    /// Given up after an intent was recorded.
+    /// Given up after an intent was recorded; or it did not reach the CA that was to decide.
     Failed,
+    /// Written down and on its way to another CA.
+    Submitting,
+    /// The other CA's officer has to decide, and no officer of ours.
+    UnderSubmission,
+    /// The other CA may have it, and nobody knows what it made of it; or its answer cannot be trusted. Never sent again by
+    /// itself.
+    Unknown,
 }
 
 impl Disposition {
     /// Every disposition.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Approved, Self::Signing, Self::Issued, Self::Denied, Self::Failed];
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Signing,
+        Self::Issued,
+        Self::Denied,
+        Self::Failed,
+        Self::Submitting,
+        Self::UnderSubmission,
+        Self::Unknown,
+    ];
 
     /// The word stored and shown.
     #[must_use]
@@ -51,6 +79,9 @@ impl Disposition {
             Self::Issued => "issued",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::Submitting => "submitting",
+            Self::UnderSubmission => "under_submission",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -63,7 +94,9 @@ impl fmt::Display for Disposition {
 
 /// The text is not a disposition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a disposition: use pending, approved, signing, issued, denied or failed")]
+#[error(
+    "'{0}' is not a disposition: use pending, approved, signing, issued, denied, failed, submitting, under_submission or unknown"
+)]
 pub struct UnknownDisposition(String);
 
 impl std::str::FromStr for Disposition {
@@ -114,10 +147,12 @@ pub struct RequestSummary {
     pub disposition: Disposition,
     /// The code of a refusal.
     pub code: Option<String>,
-    /// The sentence of a refusal or of a failure.
+    /// The sentence of a refusal or of a failure; what another CA said.
     pub message: Option<String>,
     /// What an officer said.
     pub decision: Option<OfficerDecision>,
+    /// The CA that it was passed on to, if that is not ours.
+    pub forwarded_to: Option<ForwardedTo>,
 }
 
 impl RequestSummary {
@@ -165,14 +200,16 @@ pub struct Request {
     pub submitted_by: String,
     /// The request as received.
     pub raw: Vec<u8>,
-    /// The certificate: serial number and DER.
+    /// The certificate of our CA: serial number and DER.
     pub certificate: Option<(Serial, Vec<u8>)>,
+    /// What was sent to a CA that is not ours, and what came of it; its certificate is here.
+    pub forwarding: Option<Forwarding>,
 }
 
 /// Which requests to list. Newest first.
 #[derive(Clone, Debug)]
 pub struct RequestFilter {
-    /// Only with this disposition. [`Disposition::Pending`] and [`Disposition::Approved`] are indexed.
+    /// Only with this disposition. Those that wait for something are indexed.
     pub disposition: Option<Disposition>,
     /// Only of this account.
     pub requester: Option<AccountName>,

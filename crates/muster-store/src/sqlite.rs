@@ -12,6 +12,7 @@ mod convert;
 pub(crate) mod crl;
 mod der;
 pub(crate) mod fill;
+pub(crate) mod forwarding;
 mod hot;
 pub(crate) mod instance;
 pub(crate) mod issuance;

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::requests::{Abandoned, Disposition, Owner};
 
 /// Names the octets in the audit record, so that the chain covers them.
-fn digest_name(octets: &[u8]) -> String {
+pub(super) fn digest_name(octets: &[u8]) -> String {
     let mut name = String::from("sha256:");
     for octet in digest(&SHA256, octets).as_ref() {
         for nibble in [octet >> 4, octet & 15] {
@@ -51,11 +51,7 @@ pub(crate) fn record_intent(
         ..Event::new(at, actor, Action::RecordIntent)
     };
     move |tx| {
-        if let Some(seen) = seen
-            && instance::generations_in(tx)? != (seen.configuration, seen.revocations)
-        {
-            return Err(StoreError::Changed);
-        }
+        check_unchanged(tx, seen)?;
         match (&opening, key) {
             (Opening::New(record), Some(key)) => {
                 let key = recent::enter(tx, key, record, window)?;
@@ -79,6 +75,16 @@ pub(crate) fn record_intent(
         }
         tx.hot.run(Hot::Intent, params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
         tx.audit(&event)
+    }
+}
+
+/// Refuses what was decided on the strength of something that has changed since.
+pub(super) fn check_unchanged(tx: &Tx<'_>, seen: Option<Generations>) -> Result<(), StoreError> {
+    match seen {
+        Some(seen) if instance::generations_in(tx)? != (seen.configuration, seen.revocations) => {
+            Err(StoreError::Changed)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -11,8 +11,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{agents, convert, lines, recent, templates, tokens};
+use super::{agents, convert, forwarding, lines, recent, templates, tokens};
 use crate::error::StoreError;
+use crate::forwarding::ForwardedTo;
 use crate::requests::{
     Disposition, OfficerDecision, Owner, RecentRequest, Request, RequestFilter, RequestSummary,
 };
@@ -184,7 +185,7 @@ pub(crate) fn insert_denied(
     tx.audit(&event(record, Action::Submit, AuditOutcome::Refused(code)))
 }
 
-fn present(conn: &Connection, id: RequestId) -> Result<Disposition, StoreError> {
+pub(super) fn present(conn: &Connection, id: RequestId) -> Result<Disposition, StoreError> {
     let word: Option<String> = conn
         .prepare_cached(&format!("SELECT {DISPOSITION} FROM requests WHERE id = ?1"))?
         .query_row([convert::id(id)], |row| row.get(0))
@@ -324,15 +325,18 @@ pub(crate) fn reopen(
     })
 }
 
-/// What became of a request: nothing says "issued" but the certificate itself.
-const DISPOSITION: &str = "CASE WHEN disposition = 'signing'
-     AND EXISTS (SELECT 1 FROM certificates AS its WHERE its.id = requests.id) THEN 'issued' ELSE disposition END";
+/// What became of a request: nothing says "issued" but the certificate itself, or what another CA has answered.
+const DISPOSITION: &str = "CASE WHEN disposition <> 'signing' THEN disposition
+     WHEN EXISTS (SELECT 1 FROM certificates AS its WHERE its.id = requests.id) THEN 'issued'
+     ELSE coalesce((SELECT state FROM forwarding AS its WHERE its.id = requests.id), 'signing') END";
 
 /// The columns that [`summary`] reads, in its order.
 fn columns() -> String {
     format!(
         "requests.id, received, requester, method, form, template, endpoint, renews, {DISPOSITION}, code, message,
-         officer, decided, comment, approved_for, requester_sid"
+         officer, decided, comment, approved_for, requester_sid,
+         (SELECT ca FROM forwarding AS its WHERE its.id = requests.id),
+         (SELECT backend_id FROM forwarding AS its WHERE its.id = requests.id)"
     )
 }
 
@@ -342,6 +346,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
     let decided: Option<i64> = row.get(12)?;
     let comment: Option<String> = row.get(13)?;
     let approved_for: Option<String> = row.get(14)?;
+    let (ca, backend_request_id): (Option<String>, _) = (row.get(16)?, row.get(17)?);
     Ok(RequestSummary {
         id: convert::read_id(row, 0)?,
         received: UnixTime(row.get(1)?),
@@ -364,6 +369,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
             comment,
             approved_for,
         }),
+        forwarded_to: ca.map(|ca| ForwardedTo { ca, backend_request_id }),
     })
 }
 
@@ -383,15 +389,26 @@ pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, S
         columns()
     );
     let read = |row: &Row<'_>| -> Result<Request, StoreError> {
-        let serial: Option<Vec<u8>> = row.get(18)?;
+        let serial: Option<Vec<u8>> = row.get(20)?;
+        let summary = summary(row)?;
+        let forwarding = match summary.forwarded_to {
+            Some(_) => forwarding::get(conn, id, summary.message.as_deref())?,
+            None => None,
+        };
         Ok(Request {
-            summary: summary(row)?,
-            submitted_by: row.get(16)?,
-            raw: row.get(17)?,
-            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(19)?),
+            summary,
+            submitted_by: row.get(18)?,
+            raw: row.get(19)?,
+            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(21)?),
+            forwarding,
         })
     };
     conn.prepare_cached(&sql)?.query_row([convert::id(id)], |row| Ok(read(row))).optional()?.transpose()
+}
+
+pub(super) fn get_summary(conn: &Connection, id: RequestId) -> Result<Option<RequestSummary>, StoreError> {
+    let sql = format!("SELECT {} FROM requests WHERE requests.id = ?1", columns());
+    conn.prepare_cached(&sql)?.query_row([convert::id(id)], |row| Ok(summary(row))).optional()?.transpose()
 }
 
 pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<RequestSummary>, StoreError> {
@@ -401,6 +418,11 @@ pub(crate) fn list(conn: &Connection, filter: &RequestFilter) -> Result<Vec<Requ
         // Word for word the condition of the partial index, so that it is used.
         Some(Disposition::Pending | Disposition::Approved) => {
             sql.push_str(" AND disposition IN ('pending', 'approved')");
+        }
+        Some(Disposition::Submitting | Disposition::UnderSubmission | Disposition::Unknown) => {
+            sql.push_str(" AND id IN (SELECT id FROM forwarding INDEXED BY forwarding_open WHERE ");
+            sql.push_str(forwarding::OPEN);
+            sql.push(')');
         }
         Some(Disposition::Signing | Disposition::Issued | Disposition::Denied | Disposition::Failed)
         | None => {}
@@ -452,7 +474,7 @@ pub(crate) fn compare_recent(
     }
 }
 
-fn clip(text: &str) -> &str {
+pub(super) fn clip(text: &str) -> &str {
     let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text)
 }

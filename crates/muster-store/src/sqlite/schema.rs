@@ -12,6 +12,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0004_lines.sql"),
     include_str!("../../migrations/sqlite/0005_agents.sql"),
     include_str!("../../migrations/sqlite/0006_requester_sid.sql"),
+    include_str!("../../migrations/sqlite/0007_forwarding.sql"),
 ];
 
 /// `PRAGMA application_id`: "Mstr".

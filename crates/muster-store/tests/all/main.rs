@@ -16,6 +16,7 @@ mod concurrency;
 mod crash;
 mod crl;
 mod faults;
+mod forwarding;
 mod lines;
 mod processes;
 mod requests;

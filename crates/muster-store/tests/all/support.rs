@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use muster_core::audit::Actor;
+use muster_core::forwarding::{Expected, IdentityMode, Outcome, SubmissionRecord};
 use muster_core::identity::{AccountName, Method, Principal, PrincipalKind};
 use muster_core::issuance::{Intent, IssuedRecord, Opening, RequestRecord};
 use muster_core::{RequestId, Serial, Template, UnixTime};
@@ -161,4 +162,39 @@ pub(crate) async fn enroll(store: &Store, account: &str) -> IssuedRecord {
     let issued = issued(id, account);
     store.record_issued(issued.clone()).await.unwrap();
     issued
+}
+
+/// The request of [`record`], about to be passed on.
+pub(crate) fn submission(id: RequestId, account: &str) -> SubmissionRecord {
+    SubmissionRecord {
+        request: record(id, account),
+        ca: "Corp Issuing CA".to_owned(),
+        identity: IdentityMode::Delegate,
+        expected: Expected {
+            spki: b"a key".to_vec(),
+            template_name: "User".to_owned(),
+            template_oid: Some(TEMPLATE_OID.parse().unwrap()),
+            sid: Some("S-1-5-21-1-2-3-1104".to_owned()),
+        },
+        at: NOW,
+    }
+}
+
+pub(crate) fn issued_elsewhere() -> Outcome {
+    Outcome::Issued { backend_id: 11, certificate: b"a certificate".to_vec(), response: b"a chain".to_vec() }
+}
+
+pub(crate) fn under_submission() -> Outcome {
+    let message = "Taken Under Submission".to_owned();
+    Outcome::UnderSubmission { backend_id: 11, response: Vec::new(), message }
+}
+
+/// With words that a terminal would act on.
+pub(crate) fn denied() -> Outcome {
+    Outcome::Denied {
+        backend_id: Some(11),
+        hresult: Some(0x8009_4012),
+        response: b"no".to_vec(),
+        message: "Denied by Policy Module\r\u{1b}[31m red\n".to_owned(),
+    }
 }

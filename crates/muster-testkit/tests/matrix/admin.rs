@@ -4,6 +4,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use muster_core::Clock;
+use muster_core::audit::Actor;
+use muster_core::forwarding::{Expected, ForwardLedger, IdentityMode, Outcome, Settlement, SubmissionRecord};
+use muster_core::identity::Method;
+use muster_core::issuance::RequestRecord;
 use muster_server::SystemClock;
 use muster_server::config::Service;
 use muster_testkit::requests::Messages;
@@ -241,6 +245,59 @@ async fn templates() {
         assert_eq!(admin.json("template list"), before);
     }
     assert!(admin.failure("template put FOLDER/none").starts_with("error: cannot read FOLDER/none: "));
+}
+
+/// What another CA has is shown with that CA's number, and is not for officers here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_another_ca_are_shown_and_not_decided() {
+    let admin = Admin::new().await;
+    let store = admin.site.store();
+    let id = store.reserve_request_id().await.unwrap();
+    let now = SystemClock.now();
+    let request = RequestRecord {
+        id,
+        received: now,
+        actor: Actor::Service,
+        requester: "alice".parse().unwrap(),
+        requester_sid: None,
+        method: Method::Kerberos,
+        form: "pkcs10",
+        template: Some("User".to_owned()),
+        endpoint: "https://ces.lab.example/".to_owned(),
+        raw: b"a request".to_vec(),
+        asked_with: None,
+    };
+    let expected =
+        Expected { spki: b"a key".to_vec(), template_name: "User".to_owned(), template_oid: None, sid: None };
+    let (ca, identity) = ("Corp Issuing CA".to_owned(), IdentityMode::Delegate);
+    store.record_submission(SubmissionRecord { request, ca, identity, expected, at: now }).await.unwrap();
+    let listed = || {
+        let table = admin.output("request list");
+        let last: Vec<&str> = table.lines().last().unwrap().split_whitespace().skip(2).collect();
+        last.join(" ")
+    };
+    assert_eq!(listed(), "alice User submitting Corp Issuing CA");
+    let settle = async |outcome| {
+        Settlement { id, actor: Actor::Service, outcome, at: now }.commit(&store).await.unwrap();
+    };
+    let (response, message) = (Vec::new(), "Taken Under Submission".to_owned());
+    settle(Outcome::UnderSubmission { backend_id: 17, response, message }).await;
+    assert_eq!(listed(), "alice User under_submission Corp Issuing CA 17");
+    for verb in ["approve", "deny --comment no"] {
+        assert_eq!(
+            admin.failure(&format!("request {verb} {id}")),
+            format!("error: request {id} is under_submission, not pending")
+        );
+    }
+    let (response, message) = (Vec::new(), "Denied by Policy Module".to_owned());
+    settle(Outcome::Denied { backend_id: None, hresult: Some(0x8009_4012), response, message }).await;
+    let row = admin.json(&format!("request show {id}"));
+    assert_eq!((&row["disposition"], &row["code"]), (&"denied".into(), &"CA_DENIED".into()));
+    assert_eq!((&row["ca"], &row["ca_request_id"]), (&"Corp Issuing CA".into(), &17.into()));
+    assert_eq!((&row["identity"], &row["hresult"]), (&"delegate".into(), &"0x80094012".into()));
+    assert_eq!(row["message"], "Denied by Policy Module");
+    assert!(admin.output("audit list").contains("record_submission"));
+    assert_eq!(admin.json("request list --disposition under_submission"), Value::Array(Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

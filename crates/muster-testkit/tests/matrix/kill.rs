@@ -155,7 +155,13 @@ async fn check(site: &Site, received: &Received) {
                 issued += 1;
             }
             Disposition::Failed => assert!(request.certificate.is_none()),
-            Disposition::Pending | Disposition::Approved | Disposition::Signing | Disposition::Denied => {
+            Disposition::Pending
+            | Disposition::Approved
+            | Disposition::Signing
+            | Disposition::Denied
+            | Disposition::Submitting
+            | Disposition::UnderSubmission
+            | Disposition::Unknown => {
                 unreachable!("request {} is {}", row.id, row.disposition)
             }
         }

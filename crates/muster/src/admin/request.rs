@@ -12,7 +12,8 @@ use crate::output::{Failure, Outcome, Output};
 pub(crate) enum Request {
     /// List requests, newest first.
     List {
-        /// Only those with this disposition: pending, approved, signing, issued, denied, failed.
+        /// Only those with this disposition: pending, approved, signing, issued, denied, failed; of requests that another
+        /// CA decides also submitting, under_submission, unknown.
         #[arg(long)]
         disposition: Option<Disposition>,
         /// At most so many.
@@ -51,6 +52,12 @@ struct Row {
     disposition: &'static str,
     code: Option<String>,
     message: Option<String>,
+    /// The CA that it was passed on to, if that is not the embedded one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    /// That CA's own number of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_request_id: Option<u32>,
     officer: Option<String>,
     comment: Option<String>,
     /// Identifier and revision of the template that the officer approved.
@@ -62,12 +69,24 @@ struct Row {
     asks_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<String>,
+    /// In whose name the other CA was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<String>,
+    /// The other CA's number of the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hresult: Option<String>,
 }
 
 impl From<RequestSummary> for Row {
     fn from(row: RequestSummary) -> Self {
         let (officer, comment, approved_for) =
             row.decision.map_or((None, None, None), |d| (Some(d.officer), d.comment, d.approved_for));
+        let (ca, ca_request_id) =
+            row.forwarded_to.map_or((None, None), |to| (Some(to.ca), to.backend_request_id));
         Self {
             id: row.id.number(),
             received: row.received.to_string(),
@@ -79,12 +98,18 @@ impl From<RequestSummary> for Row {
             disposition: row.disposition.as_str(),
             code: row.code,
             message: row.message,
+            ca,
+            ca_request_id,
             officer,
             comment,
             approved_for,
             submitted_by: None,
             asks_for: None,
             serial: None,
+            identity: None,
+            sent: None,
+            answered: None,
+            hresult: None,
         }
     }
 }
@@ -97,8 +122,9 @@ pub(crate) async fn run(command: Request, admin: &Admin, output: Output) -> Outc
             let rows: Vec<Row> = store.requests(filter).await?.into_iter().map(Row::from).collect();
             output.table(
                 &rows,
-                &["ID", "RECEIVED", "REQUESTER", "TEMPLATE", "DISPOSITION", "REASON"],
+                &["ID", "RECEIVED", "REQUESTER", "TEMPLATE", "DISPOSITION", "REASON", "CA"],
                 |row| {
+                    let number = row.ca_request_id.map(|number| format!(" {number}")).unwrap_or_default();
                     vec![
                         row.id.to_string(),
                         row.received.clone(),
@@ -106,6 +132,7 @@ pub(crate) async fn run(command: Request, admin: &Admin, output: Output) -> Outc
                         row.template.clone().unwrap_or_default(),
                         row.disposition.to_owned(),
                         row.code.clone().unwrap_or_default(),
+                        row.ca.as_ref().map(|ca| format!("{ca}{number}")).unwrap_or_default(),
                     ]
                 },
             )
@@ -116,6 +143,12 @@ pub(crate) async fn run(command: Request, admin: &Admin, output: Output) -> Outc
             row.submitted_by = Some(request.submitted_by);
             row.asks_for = muster_server::describe_request(&request.raw);
             row.serial = request.certificate.map(|(serial, _)| serial.to_string());
+            if let Some(forwarding) = request.forwarding {
+                row.identity = Some(forwarding.identity.as_str());
+                row.sent = Some(forwarding.sent.to_string());
+                row.answered = forwarding.settled.map(|at| at.to_string());
+                row.hresult = forwarding.hresult.map(|number| format!("{number:#010X}"));
+            }
             output.value(&row, || toml::to_string(&row).unwrap_or_default())
         }
         Request::Approve { id } => {
