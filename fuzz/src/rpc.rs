@@ -1,6 +1,7 @@
 //! What must hold for every input of `muster-rpc`.
 
 use muster_rpc::client::{Binding, Client, Progress};
+use muster_rpc::csra;
 use muster_rpc::dcom::activation::{self, Activation};
 use muster_rpc::dcom::{self, ObjRef, Version};
 use muster_rpc::epm::{self, Tower};
@@ -103,6 +104,14 @@ pub fn rpc_results(input: &[u8]) {
         assert!(value.len() <= input.len());
     }
     let _ = (wcce::parse_pong(input), dcom::parse_release_response(input));
+    let _ = (csra::parse_done(input), csra::parse_resubmitted(input), csra::parse_roles(input));
+    if let Ok(Ok(columns)) = csra::parse_columns(input) {
+        assert!(columns.len() <= input.len());
+        assert!(columns.iter().all(|column| !column.name.contains(char::is_control)));
+    }
+    if let Ok(Ok(found)) = csra::parse_rows(input) {
+        assert!(found.rows.iter().map(|row| row.cells.len()).sum::<usize>() <= input.len());
+    }
     if let Ok(alive) = dcom::parse_alive_response(input) {
         assert!(alive.bindings.strings.len() + alive.bindings.security.len() <= input.len());
     }

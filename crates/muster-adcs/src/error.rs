@@ -105,6 +105,16 @@ pub enum AdcsError {
         /// What it returned.
         result: HResult,
     },
+    /// The authority does not do what an officer would have it do.
+    #[error("{host} does not {what}: {result}")]
+    NotDone {
+        /// The host.
+        host: String,
+        /// What was wanted.
+        what: &'static str,
+        /// What it returned.
+        result: HResult,
+    },
     /// What the authority shows as its own is not signed by it.
     #[error("{host} shows {what} that is not to be trusted: {problem}")]
     NotItsOwn {
@@ -143,6 +153,7 @@ impl AdcsError {
             | Self::Busy { .. }
             | Self::NotOffered { .. }
             | Self::NotSaid { .. }
+            | Self::NotDone { .. }
             | Self::NotItsOwn { .. }
             | Self::CallRefused { .. } => false,
         }

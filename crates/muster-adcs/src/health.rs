@@ -33,6 +33,22 @@ pub struct Health {
     pub certificate: Option<Vec<u8>>,
 }
 
+impl Health {
+    /// Keeps the value of a property that is shown.
+    pub(crate) fn learn(&mut self, property: PropertyId, value: Vec<u8>) {
+        match property {
+            PropertyId::Name => self.name = Some(wcce::property_text(&value)),
+            PropertyId::Templates => self.templates = templates(&value),
+            PropertyId::SigningCertificate => self.certificate = Some(value),
+            PropertyId::SanitizedName
+            | PropertyId::Kind
+            | PropertyId::Chain
+            | PropertyId::ExchangeCertificate
+            | PropertyId::DnsName => {}
+        }
+    }
+}
+
 /// A template that an authority issues from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedTemplate {
@@ -79,7 +95,9 @@ impl Adcs {
         health.certificate = self.ask_about(&mut session, certificate).await?.ok();
         if newer {
             let offered = self.ask_about(&mut session, Question::Property(PropertyId::Templates, 0)).await?;
-            health.templates = offered.map(|value| templates(&value)).unwrap_or_default();
+            if let Ok(value) = offered {
+                health.learn(PropertyId::Templates, value);
+            }
         }
         session.close().await;
         Ok(health)

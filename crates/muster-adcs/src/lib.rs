@@ -9,11 +9,15 @@
 //!
 //! What the authority answers is not trusted: a certificate with another key, issuer or security identifier than expected
 //! is [`AdcsError::Untrusted`], and is not handed out.
+//!
+//! An [`Officer`] lists requests, decides on them and revokes (MS-CSRA); [`Adcs::find`] says what became of a request whose
+//! call broke.
 
 mod adcs;
 mod error;
 mod health;
 mod kerberos;
+mod officer;
 mod pool;
 mod reply;
 mod session;
@@ -24,5 +28,7 @@ pub use adcs::{Adcs, Answer, Identity, Issued, Submission};
 pub use error::AdcsError;
 pub use health::{Health, OfferedTemplate};
 pub use kerberos::Kerberos;
+pub use muster_rpc::csra::{RequestState, RevocationReason, Roles};
+pub use officer::{Found, Officer, RequestRow, Wanted};
 pub use reply::{Expected, Problem, check_reply};
 pub use settings::{Method, Settings, Timeouts};

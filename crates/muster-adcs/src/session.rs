@@ -9,7 +9,7 @@ use muster_rpc::dcom::{self, Version};
 use muster_rpc::security::Step;
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{self, CertReply, CertRequest, RequestFlags};
-use muster_rpc::{Interface, Uuid, epm};
+use muster_rpc::{Interface, Uuid, csra, epm};
 
 use tokio::time::Instant;
 
@@ -22,6 +22,12 @@ use crate::wire::{CallError, Wire, connection};
 /// Objects that are not pinged are forgotten by their server after six minutes (MS-DCOM 3.1.1.6.1), and whoever loses a right
 /// shall not keep it by an old connection.
 const LIFETIME: Duration = Duration::from_secs(240);
+
+/// A class, and what is wanted of it, the newer interface first.
+type Class = (Uuid, [Interface; 2]);
+
+const REQUESTS: Class = (wcce::CLASS, [Interface::CertRequest2, Interface::CertRequest]);
+const DECISIONS: Class = (csra::CLASS, [Interface::CertAdmin2, Interface::CertAdmin]);
 
 /// Ready for requests.
 #[derive(Debug)]
@@ -89,8 +95,16 @@ impl Session {
     pub(crate) async fn open(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
         match settings.method {
             Method::Passage => Self::passage(settings, identity).await,
-            Method::Object => Self::object(settings, identity).await,
+            Method::Object => Self::object(settings, identity, REQUESTS).await,
         }
+    }
+
+    /// For officers, whose calls are made to another object; there is no other way than DCOM.
+    pub(crate) async fn open_for_officer(
+        settings: &Settings,
+        identity: &Identity,
+    ) -> Result<Self, AdcsError> {
+        Self::object(settings, identity, DECISIONS).await
     }
 
     /// Endpoint mapper, then `ICertPassage`.
@@ -106,8 +120,12 @@ impl Session {
         Ok(Self { wire, object: None, opened: Instant::now() })
     }
 
-    /// `ServerAlive2` for the version, activation, then `ICertRequestD2`, or `ICertRequestD` of an authority without it.
-    async fn object(settings: &Settings, identity: &Identity) -> Result<Self, AdcsError> {
+    /// `ServerAlive2` for the version, activation, then the newer interface, or the older one of an authority without it.
+    async fn object(
+        settings: &Settings,
+        identity: &Identity,
+        (class, [newer, older]): Class,
+    ) -> Result<Self, AdcsError> {
         let host = settings.host.as_str();
         let mut exporter = Wire::public(host, settings.mapper_port, Interface::ObjectExporter).await?;
         let alive = exporter.call(dcom::ALIVE2, None, &[]).await.map_err(|error| before(host, error))?;
@@ -116,16 +134,14 @@ impl Session {
         let security = prepared(settings, identity, "RPCSS").await?;
         let mut activator =
             Wire::sealed(host, settings.mapper_port, Interface::RemoteActivator, security).await?;
-        let mut interface = Interface::CertRequest2;
+        let mut interface = newer;
         let activated = loop {
-            let asked = activation::request(wcce::CLASS, interface.uuid(), version, causality());
+            let asked = activation::request(class, interface.uuid(), version, causality());
             let said = activator.call(activation::CREATE_INSTANCE, None, &asked).await;
             let said = said.map_err(|error| before(host, error))?;
             match activation::parse_response(&said, interface.uuid()) {
                 Ok(Activation::Done(done)) => break done,
-                Ok(Activation::Failed(HResult::NO_INTERFACE)) if interface == Interface::CertRequest2 => {
-                    interface = Interface::CertRequest;
-                }
+                Ok(Activation::Failed(HResult::NO_INTERFACE)) if interface == newer => interface = older,
                 Ok(Activation::Failed(result)) => {
                     return Err(AdcsError::Activation { host: host.to_owned(), result });
                 }

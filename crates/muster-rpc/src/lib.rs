@@ -9,11 +9,13 @@
 //! - [`epm`]: the endpoint mapper, which names the port of an interface.
 //! - [`dcom`]: activation of an object and calls to it (MS-DCOM).
 //! - [`wcce`]: the calls for certificates, MS-WCCE over DCOM and MS-ICPR without.
+//! - [`csra`]: the calls of an authority's officers, MS-CSRA over DCOM.
 //!
 //! Only NDR 2.0 and little-endian peers are spoken with: every Windows and every Samba is one.
 
 pub mod client;
 mod connection;
+pub mod csra;
 pub mod dcom;
 pub mod epm;
 pub mod ndr;

@@ -84,6 +84,12 @@ named! { HResult:
     ACCESS_DENIED = 0x8007_0005, "E_ACCESSDENIED";
     /// An argument is wrong, such as the name of the authority.
     INVALID_ARGUMENT = 0x8007_0057, "E_INVALIDARG";
+    /// The handle is invalid: no view is open.
+    INVALID_HANDLE = 0x8007_0006, "ERROR_INVALID_HANDLE";
+    /// The data are invalid: the certificate is not in a state for this.
+    INVALID_DATA = 0x8007_000d, "ERROR_INVALID_DATA";
+    /// Something else is going on: a view is open already.
+    UNEXPECTED = 0x8000_ffff, "E_UNEXPECTED";
     /// Out of memory.
     OUT_OF_MEMORY = 0x8007_000e, "E_OUTOFMEMORY";
     /// No such interface.

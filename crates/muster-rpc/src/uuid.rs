@@ -66,11 +66,15 @@ pub enum Interface {
     CertRequest,
     /// `ICertRequestD2` (MS-WCCE), which has the methods of `ICertRequestD` too.
     CertRequest2,
+    /// `ICertAdminD` (MS-CSRA).
+    CertAdmin,
+    /// `ICertAdminD2` (MS-CSRA), which has the methods of `ICertAdminD` too.
+    CertAdmin2,
 }
 
 impl Interface {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::EndpointMapper,
         Self::ObjectExporter,
         Self::RemoteActivator,
@@ -78,6 +82,8 @@ impl Interface {
         Self::CertPassage,
         Self::CertRequest,
         Self::CertRequest2,
+        Self::CertAdmin,
+        Self::CertAdmin2,
     ];
 
     /// Its UUID and version.
@@ -91,6 +97,8 @@ impl Interface {
             Self::CertPassage => Syntax::new(0x91ae6020_9e3c_11cf_8d7c_00aa00c091be, 0),
             Self::CertRequest => Syntax::new(0xd99e6e70_fc88_11d0_b498_00a0c90312f3, 0),
             Self::CertRequest2 => Syntax::new(0x5422fd3a_d4b8_4cef_a12e_e87d4ca22e90, 0),
+            Self::CertAdmin => Syntax::new(0xd99e6e71_fc88_11d0_b498_00a0c90312f3, 0),
+            Self::CertAdmin2 => Syntax::new(0x7fe0d935_dda6_443f_85d0_1cfb58fe41dd, 0),
         }
     }
 
@@ -110,7 +118,9 @@ impl Interface {
             | Self::RemUnknown
             | Self::CertPassage
             | Self::CertRequest
-            | Self::CertRequest2 => false,
+            | Self::CertRequest2
+            | Self::CertAdmin
+            | Self::CertAdmin2 => false,
         }
     }
 }

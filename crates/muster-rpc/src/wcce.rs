@@ -47,7 +47,7 @@ fn write_blob(writer: &mut Writer, octets: &[u8]) {
     }
 }
 
-fn read_blob<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<&'a [u8], NdrError> {
+pub(crate) fn read_blob<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<&'a [u8], NdrError> {
     let length = reader.u32()?;
     if !reader.pointer()? {
         return if length == 0 { Ok(&[]) } else { Err(NdrError::Null(what)) };
@@ -57,7 +57,7 @@ fn read_blob<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<&'a [u8]
 
 /// Texts in blobs are UTF-16 that ends with NUL. An authority's words are for people: what is no character, or controls a
 /// terminal, is replaced.
-fn words(octets: &[u8]) -> String {
+pub(crate) fn words(octets: &[u8]) -> String {
     let (pairs, _) = octets.as_chunks::<2>();
     let units = pairs.iter().copied().map(u16::from_le_bytes).take_while(|unit| *unit != 0);
     let text = char::decode_utf16(units).map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER));

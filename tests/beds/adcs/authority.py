@@ -8,11 +8,12 @@ python-gssapi.
 
 It listens on two free ports of 127.0.0.1 and says so in its first line, a JSON object with "mapper" and "port":
   mapper  endpoint mapper (ept_map), IObjectExporter (ServerAlive2), IRemoteSCMActivator (RemoteCreateInstance)
-  port    ICertPassage (CertServerRequest), IRemUnknown, ICertRequestD, ICertRequestD2
+  port    ICertPassage (CertServerRequest), IRemUnknown, ICertRequestD, ICertRequestD2, ICertAdminD, ICertAdminD2 (MS-CSRA)
 Every call is one further line: who, authentication, level, arguments and the answer.
 
 What it does with a request is the name of the template: Pending, Denied, Failed, HResult, WrongKey, WrongIssuer, OtherSigner, WrongSid, Garbage, Empty,
-Truncated, Slow, Drop, Half; with every other name it issues. A pending request is issued at the second query.
+Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends); with every other name it issues. A pending request is issued
+at the second query, or by an officer. Who may what is --roles: names with the masks of MS-CSRA 3.1.1.7; others may enroll.
 LIE is what it does with connections: level (answers with packet integrity), ntlm, no-token, no-header-signing, other-syntax, nak, unsealed
 (answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
 old says so of the interface, older of the activation), no-exchange, other-exchange (the certificate for exchange is another authority's).
@@ -28,6 +29,7 @@ ap.add_argument("--ca-key", required=True)
 ap.add_argument("--keytab", required=True)
 ap.add_argument("--max-frag", type=int, default=5840)
 ap.add_argument("--sid", default="S-1-5-21-1-2-3-1104", help="placed into certificates")
+ap.add_argument("--roles", default="", help="alice=0x200,officer=0x2,svc-ces=0x100")
 ap.add_argument("--lie")
 A = ap.parse_args()
 os.environ["KRB5_KTNAME"] = "FILE:" + os.path.abspath(A.keytab)
@@ -51,7 +53,10 @@ UNKNOWN = U("00000000-0000-0000-c000-000000000046")
 FACTORY = U("00000001-0000-0000-c000-000000000046")
 REQD = U("d99e6e70-fc88-11d0-b498-00a0c90312f3")
 REQD2 = U("5422fd3a-d4b8-4cef-a12e-e87d4ca22e90")
+ADMD = U("d99e6e71-fc88-11d0-b498-00a0c90312f3")
+ADMD2 = U("7fe0d935-dda6-443f-85d0-1cfb58fe41dd")
 CLSID_CERTREQUEST = U("d99e6e74-fc88-11d0-b498-00a0c90312f3")
+CLSID_CERTADMIN = U("d99e6e73-fc88-11d0-b498-00a0c90312f3")
 ACTOUT_CLSID = U("00000339-0000-0000-c000-000000000046")
 ACTOUT_IID = U("000001a3-0000-0000-c000-000000000046")
 INSTINFO = U("000001ab-0000-0000-c000-000000000046")
@@ -300,7 +305,19 @@ def chain(cert):
     return pkcs7.serialize_certificates([cert, CA] if cert else [CA], DER)
 
 
-def cert_server_request(flags, authority, request_id, attribs, request):
+READ, ENROLL, OFFICER, ADMIN = 0x100, 0x200, 0x2, 0x1
+ROLES = {k: int(v, 0) for k, v in (pair.split("=") for pair in A.roles.split(",") if pair)}
+
+
+def role(who):
+    return ROLES.get(who.split("@")[0], ENROLL)
+
+
+def now_filetime():
+    return int((time.time() + 11644473600) * 10_000_000)
+
+
+def cert_server_request(flags, authority, request_id, attribs, request, who):
     """The common part of ICertPassage::CertServerRequest and ICertRequestD(2)::Request(2).
     -> hresult, request id, disposition, chain, certificate, message"""
     msg = lambda s: (s + "\0").encode("utf-16le")
@@ -319,6 +336,8 @@ def cert_server_request(flags, authority, request_id, attribs, request):
             if st["state"] == "issued":
                 return 0, request_id, 3, chain(st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
             return 0, request_id, 2, b"", b"", msg("Denied by Policy Module")
+    if not role(who) & ENROLL and not flags & 0x200000:
+        return 0x80070005, 0, 0, b"", b"", b""                       # E_ACCESSDENIED
     csr = find_csr(request)
     with CALOCK:
         rid = NEXT_ID[0]
@@ -332,8 +351,11 @@ def cert_server_request(flags, authority, request_id, attribs, request):
         time.sleep(3)
     if t in ("Drop", "Half"):
         raise Cut(t)
-    st = dict(csr=csr, template=t, state="issued", polls=0, cert=None)
+    st = dict(csr=csr, template=t, state="issued", polls=0, cert=None, raw=request, who=who, when=now_filetime(), resolved=now_filetime(),
+              message="Issued", status=0)
     REQUESTS[rid] = st
+    if t in ("Denied", "Failed"):
+        st["message"], st["status"] = "Denied by Policy Module", 0x80094012
     if t == "Denied":
         st["state"] = "denied"
         return 0, rid, 2, b"", b"", msg("Denied by Policy Module")
@@ -341,7 +363,7 @@ def cert_server_request(flags, authority, request_id, attribs, request):
         st["state"] = "denied"
         return 0, rid, 0x80094012, b"", b"", msg("The permissions on the certificate template do not allow the current user to enroll")
     if t == "Pending":
-        st["state"] = "pending"
+        st["state"], st["resolved"], st["message"] = "pending", 0, "Taken Under Submission"
         return 0, rid, 5, b"", b"", msg("Taken Under Submission")
     st["cert"] = sign(csr, t)
     if t == "Garbage":
@@ -350,6 +372,8 @@ def cert_server_request(flags, authority, request_id, attribs, request):
         return 0, rid, 3, b"", b"", msg("Issued")
     if t == "Truncated":
         raise Short(rid)
+    if t == "Lost":
+        raise Cut(t)
     return 0, rid, 3, chain(st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
 
 
@@ -723,7 +747,7 @@ def dispatch(conn, iface, op, obj, stub, sec):
         check_level(sec)
         flags, auth, rid, att, req = r.u32(), r.wstr(), r.u32(), r.blob(), r.blob()
         att = att.decode("utf-16le", "replace").split("\0")[0]
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req)
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
         log(call="ICertPassage.CertServerRequest", flags=hex(flags), authority=auth, request_id=rid, attributes=att, request_len=len(req),
             request_sha256=hashlib.sha256(req).hexdigest(), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, **caller(sec))
         return W().u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -734,11 +758,13 @@ def dispatch(conn, iface, op, obj, stub, sec):
             raise Fault(0x80010108)                                  # RPC_E_DISCONNECTED
         check_level(sec)
         return remunk(op, r, obj)
-    if iface in (REQD, REQD2, UNKNOWN):
+    if iface in (REQD, REQD2, ADMD, ADMD2, UNKNOWN):
         if obj not in IPIDS or IPIDS[obj][0] != iface:
             raise Fault(0x80010108)                                  # RPC_E_DISCONNECTED
-        if iface == REQD and op > 5:
+        if iface == REQD and op > 5 or iface == ADMD and op > 30:
             raise Fault(0x1C010002)
+        if iface in (ADMD, ADMD2):
+            return certadmin(op, r, sec, obj)
         return certrequest(op, r, sec, this)
     raise Fault(0x1C010003)
 
@@ -753,7 +779,7 @@ def certrequest(op, r, sec, this):
     w = orpcthat()
     if op == 3:
         flags, auth, rid, att, req = r.u32(), r.wstr(), r.u32(), r.wstr(), r.blob()
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req)
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
         log(call="ICertRequestD.Request", flags=hex(flags), authority=auth, request_id=rid, attributes=att, request_len=len(req),
             request_sha256=hashlib.sha256(req).hexdigest(), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, version=this[0], **caller(sec))
         return w.u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -773,7 +799,7 @@ def certrequest(op, r, sec, this):
         return w.u32(0).get()
     if op == 6:
         auth, flags, serial, rid, att, req = r.wstr(), r.u32(), r.wstr(), r.u32(), r.wstr(), r.blob()
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req)
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
         log(call="ICertRequestD2.Request2", flags=hex(flags), authority=auth, serial=serial, request_id=rid, attributes=att,
             request_len=len(req), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, version=this[0], **caller(sec))
         return w.u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -781,10 +807,173 @@ def certrequest(op, r, sec, this):
         auth, prop, index, typ = r.wstr(), r.u32(), r.u32(), r.u32()
         v = ca_property(prop, index, typ)
         log(call="ICertRequestD2.GetCAProperty", authority=auth, prop=prop, index=index, type=typ, found=v is not None, **caller(sec))
+        if not role(sec.who()[0]) & ENROLL:
+            return w.blob(b"").u32(0x80070005).get()
         return w.blob(v or b"").u32(0 if v is not None else 0x80070057).get()
     if op == 8:
         log(call="ICertRequestD2.GetCAPropertyInfo", authority=r.wstr(), **caller(sec))
         return w.u32(0).blob(b"").u32(0).get()
+    raise Fault(0x1C010002)
+
+
+# ---------------------------------------------------------------- officers (MS-CSRA)
+# Numbers of the Request table of Windows Server 2012 and later: number, type, largest, name, display name.
+COLUMNS = [(0x1000, 0x10001, 4, "Request.RequestID", "Request ID"), (0x1001, 3, 65536, "Request.RawRequest", "Binary Request"),
+           (0x1005, 4, 32768, "Request.RequestAttributes", "Request Attributes"), (0x1008, 1, 4, "Request.StatusCode", "Request Status Code"),
+           (0x1009, 0x10001, 4, "Request.Disposition", "Request Disposition"), (0x100A, 4, 8192, "Request.DispositionMessage", "Request Disposition Message"),
+           (0x100B, 0x10002, 8, "Request.SubmittedWhen", "Request Submission Date"), (0x100C, 0x10002, 8, "Request.ResolvedWhen", "Request Resolution Date"),
+           (0x1010, 0x10004, 2048, "Request.RequesterName", "Requester Name"), (0x2000, 0x10001, 4, "RequestID", "Issued Request ID"),
+           (0x2003, 0x10004, 254, "CertificateTemplate", "Certificate Template"), (0x2007, 0x10004, 128, "SerialNumber", "Serial Number"),
+           (0x200C, 3, 4096, "RawPublicKey", "Binary Public Key")]
+STATES = {"pending": 9, "issued": 20, "revoked": 21, "denied": 31}
+VIEWS = {}                                                           # ipid -> rows
+
+
+def cell(rid, st, number):
+    """-> the value of a column, None if it is empty."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    return {0x1000: rid, 0x2000: rid if st["cert"] else None, 0x1001: st["raw"], 0x1008: st["status"], 0x1009: STATES[st["state"]],
+            0x100A: st["message"], 0x100B: st["when"], 0x100C: st["resolved"] or None, 0x1010: "CORP\\" + st["who"].split("@")[0],
+            0x2003: st["template"] or None, 0x2007: serial(st), 0x1005: None,
+            0x200C: st["cert"].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) if st["cert"] else None}[number]
+
+
+def serial(st):
+    return st["cert"].serial_number.to_bytes(20, "big").lstrip(b"\0").hex() if st["cert"] else None
+
+
+def encoded(kind, v):
+    if v is None:
+        return b""
+    return {1: lambda: struct.pack("<I", v), 2: lambda: struct.pack("<Q", v), 3: lambda: v, 4: lambda: (v + "\0").encode("utf-16le")}[kind & 0xFF]()
+
+
+def decoded(kind, b):
+    return {1: lambda: struct.unpack("<I", b)[0], 2: lambda: struct.unpack("<Q", b)[0], 3: lambda: b, 4: lambda: b.decode("utf-16le").rstrip("\0")}[kind & 0xFF]()
+
+
+def marshal(rows, columns, first, count):
+    """2.2.3.1: the rows, and at the end one more with the number of all and its inverse. -> fetched, octets, result"""
+    out, part = b"", rows[first - 1:first - 1 + count]
+    for rid, st in part:
+        head, data = b"", b""
+        for c in columns:
+            kind = next(k for n, k, *_ in COLUMNS if n == c)
+            v = encoded(kind, cell(rid, st, c))
+            head += struct.pack("<IIII", kind, c, 12 + 16 * len(columns) + len(data), len(v))
+            data += v + b"\0" * (-len(v) % 4)
+        out += struct.pack("<III", rid, len(columns), 12 + len(head) + len(data)) + head + data
+    end = first - 1 + count >= len(rows)
+    if end:
+        out += struct.pack("<III", len(rows), ~len(rows) & 0xFFFFFFFF, 0)
+    return len(part), out, 1 if end else 0
+
+
+def certadmin(op, r, sec, obj):
+    check_level(sec)
+    w, who = orpcthat(), sec.who()[0]
+    mine, auth = role(who), r.wstr()
+    may = lambda mask: bool(mine & mask)
+    right = auth.lower() == A.name.lower()
+    named = lambda **kw: log(authority=auth, **kw, **caller(sec))
+    if op in (5, 6):                                                 # ResubmitRequest, DenyRequest
+        rid = r.u32()
+        named(call="ICertAdminD.ResubmitRequest" if op == 5 else "ICertAdminD.DenyRequest", request_id=rid)
+        st = REQUESTS.get(rid)
+        result = 0 if right and may(OFFICER) else 0x80070005 if right else 0x80070057
+        waiting = st and st["state"] in ("pending", "denied") and (op == 5 or st["state"] == "pending")
+        if op == 5:
+            disp = 0x80094004 if not st else 3 if waiting else 0x80094003
+            if not result and disp == 3:
+                st["cert"], st["state"], st["message"], st["resolved"] = sign(st["csr"], st["template"]), "issued", "Resubmitted by CORP\\" + who.split("@")[0], now_filetime()
+            return w.u32(0 if result else disp, result).get()
+        if not result and not waiting:
+            result = 0x80094003 if st else 0x80094004
+        if not result:
+            st["state"], st["status"], st["message"], st["resolved"] = "denied", 0x80094014, "Denied by CORP\\" + who.split("@")[0], now_filetime()
+        return w.u32(result).get()
+    if op == 10:                                                     # RevokeCertificate
+        number, reason, low, high = r.wstr(), r.u32(), r.u32(), r.u32()
+        named(call="ICertAdminD.RevokeCertificate", serial=number, reason=reason, since=(high << 32 | low) // 10_000_000 - 11644473600)
+        if not may(OFFICER):
+            return w.u32(0x80070005).get()
+        st = next((s for s in REQUESTS.values() if serial(s) == number), None)
+        if not right or not st or reason not in (0, 1, 2, 3, 4, 5, 6, 8, 0xFFFFFFFF):
+            return w.u32(0x80070057).get()
+        held = st["state"] == "revoked" and st.get("reason") == 6
+        if reason == 0xFFFFFFFF and not held or st["state"] not in ("issued", "revoked") or st["state"] == "revoked" and reason == 6 and not held:
+            return w.u32(0x8007000D).get()
+        st["state"], st["reason"] = "issued" if reason == 0xFFFFFFFF else "revoked", reason
+        st["message"] = "Revoked by CORP\\" + who.split("@")[0]
+        return w.u32(0).get()
+    if op == 11:                                                     # EnumViewColumn
+        first, count = r.u32(), r.u32()
+        named(call="ICertAdminD.EnumViewColumn", first=first, count=count)
+        if not may(READ | ENROLL | OFFICER | ADMIN):
+            return w.u32(0).blob(b"").u32(0x80070005).get()
+        part, head, texts = COLUMNS[first:first + count], b"", b""
+        for number, kind, largest, name, display in part:
+            offsets = []
+            for text in (name, display):
+                offsets.append(20 * len(part) + len(texts))
+                texts += (text + "\0").encode("utf-16le")
+                texts += b"\0" * (-len(texts) % 4)
+            head += struct.pack("<IIIII", kind, number, largest, *offsets)
+        return w.u32(len(part)).blob(head + texts).u32(0).get()
+    if op == 14:                                                     # OpenView
+        limits = []
+        count = r.u32()
+        heads = [(r.u32(), r.u32(), r.u32(), r.u32(), r.u32()) for _ in range(r.u32())]
+        for number, seek, order, ptr, length in heads:
+            value = b""
+            if ptr:
+                n = r.u32()
+                value = r.raw(n)[:length]
+                r.align(4)
+            limits.append((number, seek, order, value))
+        r.u32()
+        columns = [r.u32() for _ in range(r.u32())]
+        first, wanted = r.u32(), r.u32()
+        named(call="ICertAdminD.OpenView", restrictions=[[hex(n), s, o] for n, s, o, _ in limits], columns=len(columns), first=first, count=wanted)
+        if not may(READ | ENROLL | OFFICER | ADMIN):
+            return w.u32(0).blob(b"").u32(0x80070005).get()
+        if obj in VIEWS:
+            return w.u32(0).blob(b"").u32(0x8000FFFF).get()
+        kinds = {n: k for n, k, *_ in COLUMNS}
+        if count != len(limits) or len([1 for _, _, o, _ in limits if o]) > 1 or not right or any(c not in kinds for c in columns + [n for n, *_ in limits]):
+            return w.u32(0).blob(b"").u32(0x80070057).get()
+        rows = sorted(REQUESTS.items())
+        for number, seek, order, value in limits:
+            v = decoded(kinds[number], value)
+            test = {1: lambda x: x == v, 2: lambda x: x < v, 4: lambda x: x <= v, 8: lambda x: x >= v, 0x10: lambda x: x > v}[seek]
+            rows = [(i, s) for i, s in rows if cell(i, s, number) is not None and test(cell(i, s, number))]
+            if order:
+                rows.sort(key=lambda one: cell(*one, number), reverse=order == 2)
+        VIEWS[obj] = rows, columns
+        n, b, result = marshal(rows, columns, first, wanted)
+        return w.u32(n).blob(b).u32(result).get()
+    if op == 15:                                                     # EnumView
+        first, wanted = r.u32(), r.u32()
+        named(call="ICertAdminD.EnumView", first=first, count=wanted)
+        if obj not in VIEWS:
+            return w.u32(0).blob(b"").u32(0x80070006).get()
+        n, b, result = marshal(*VIEWS[obj], first, wanted)
+        return w.u32(n).blob(b).u32(result).get()
+    if op == 16:                                                     # CloseView
+        named(call="ICertAdminD.CloseView")
+        return w.u32(0 if VIEWS.pop(obj, None) else 0x80070006).get()
+    if op == 19:                                                     # GetServerState
+        return w.u32(1 if mine else 0, 0).get()
+    if op == 32:                                                     # ICertAdminD2::GetCAProperty
+        prop, index, typ = r.u32(), r.u32(), r.u32()
+        v = ca_property(prop, index, typ)
+        named(call="ICertAdminD2.GetCAProperty", prop=prop)
+        allowed = may(READ | ENROLL | OFFICER | ADMIN)
+        return w.blob(v if v and allowed else b"").u32(0x80070005 if not allowed else 0 if v is not None else 0x80070057).get()
+    if op == 47:                                                     # ICertAdminD2::GetMyRoles
+        named(call="ICertAdminD2.GetMyRoles", roles=hex(mine))
+        allowed = may(READ | ENROLL | OFFICER | ADMIN)
+        return w.u32(mine if allowed else 0, 0 if allowed else 0x80070005).get()
     raise Fault(0x1C010002)
 
 
@@ -879,13 +1068,14 @@ def activate(op, r, sec):
     classctx, actv, surrogate, ciid, instflag, piid, thissize = (ii.u32() for _ in range(7))
     ii.u16(), ii.u16()
     iids = [ii.guid() for _ in range(ii.u32())] if piid else []
-    ok = clsid == CLSID_CERTREQUEST
+    ok = clsid in (CLSID_CERTREQUEST, CLSID_CERTADMIN)
     log(call="RemoteCreateInstance" if op == 4 else "RemoteGetClassObject", clsid=str(uuid.UUID(bytes_le=clsid)),
         iids=[str(uuid.UUID(bytes_le=i)) for i in iids], version=this[0], properties=len(clsids), sizes_sum=sum(sizes), total=total, **caller(sec))
     w = orpcthat()
     if not ok or op == 3:
         return w.ptr(False).u32(0x80040154).get()                    # REGDB_E_CLASSNOTREG
-    known = (REQD, UNKNOWN) if A.lie in ("old", "older") else (REQD, REQD2, UNKNOWN)
+    older, newer = (REQD, REQD2) if clsid == CLSID_CERTREQUEST else (ADMD, ADMD2)
+    known = (older, UNKNOWN) if A.lie in ("old", "older") else (older, newer, UNKNOWN)
     if A.lie == "older" and not any(i in known for i in iids):
         return w.ptr(False).u32(0x80004002).get()                    # E_NOINTERFACE
     # PropsOutInfo
@@ -979,4 +1169,4 @@ mapper, ca = listener(), listener()
 A.mapper, A.port = mapper.getsockname()[1], ca.getsockname()[1]
 threading.Thread(target=serve, args=(mapper, {EPM, OBJEXP, ACTIVATOR}), daemon=True).start()
 log(mapper=A.mapper, port=A.port)
-serve(ca, {ICPR, REQD, REQD2, REMUNK, REMUNK2, UNKNOWN})
+serve(ca, {ICPR, REQD, REQD2, ADMD, ADMD2, REMUNK, REMUNK2, UNKNOWN})
