@@ -86,7 +86,7 @@ impl Gss {
     }
 
     /// A service's own account, to act for callers with. The principal, `svc-ces@CORP.EXAMPLE`, must be
-    /// the first in the keytab. Blocks on files; the key is tried when it is first used.
+    /// in the keytab. Blocks on files; the key is tried when it is first used.
     ///
     /// # Errors
     /// See [`InitiateError`].

@@ -134,6 +134,18 @@ fn directory_decides_for_whom_and_to_whom_is_delegated() {
         assert_eq!(without.as_deref(), Ok("alice@CORP.TEST"));
         let pc1 = own(ad).impersonate("PC1$@CORP.TEST").unwrap();
         assert_eq!(seen_by_the_authority(ad, &pc1, "HOST").as_deref(), Ok("PC1$@CORP.TEST"));
+        // The directory does not tell capitals from small letters.
+        let pc1 = own(ad).impersonate("pc1$@CORP.TEST").unwrap();
+        assert_eq!(seen_by_the_authority(ad, &pc1, "HOST").unwrap().to_ascii_uppercase(), "PC1$@CORP.TEST");
+        // The account need not be the first in its keytab.
+        let folder = tempfile::tempdir().unwrap();
+        let keytab = folder.path().join("keytab");
+        let mut keys = std::fs::read(ad.keytab("http")).unwrap();
+        keys.extend(std::fs::read(ad.keytab("svc-ces")).unwrap().iter().skip(2));
+        std::fs::write(&keytab, keys).unwrap();
+        let other = Gss::load().unwrap().service(&keytab, SERVICE).unwrap();
+        let alice = other.impersonate("alice@CORP.TEST").unwrap();
+        assert_eq!(seen_by_the_authority(ad, &alice, "HOST").as_deref(), Ok("alice@CORP.TEST"));
         // The service itself is nobody's stand-in: it is seen as itself.
         assert_eq!(seen_by_the_authority(ad, &own(ad), "HOST").as_deref(), Ok(SERVICE));
         let nobody = own(ad).impersonate("nobody@CORP.TEST");
