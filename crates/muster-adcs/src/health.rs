@@ -44,7 +44,10 @@ impl Health {
             | PropertyId::Kind
             | PropertyId::Chain
             | PropertyId::ExchangeCertificate
-            | PropertyId::DnsName => {}
+            | PropertyId::DnsName
+            | PropertyId::SigningCertificateCount
+            | PropertyId::ExchangeCertificateCount
+            | PropertyId::SanitizedShortName => {}
         }
     }
 }

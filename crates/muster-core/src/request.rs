@@ -218,6 +218,14 @@ pub struct RequestedTemplate {
     pub identifiers: Vec<(Oid, Option<u32>, Option<u32>)>,
 }
 
+impl RequestedTemplate {
+    /// Whether none is named.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.identifiers.is_empty()
+    }
+}
+
 /// What a request asks to be called. It is data to be compared, and copied only where a template says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedNames {

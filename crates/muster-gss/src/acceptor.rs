@@ -289,6 +289,17 @@ impl Acceptor {
         self.api
     }
 
+    /// The credential that a ticket is to be opened with, where another leg proves that the client is there, so that
+    /// nothing is remembered; and the number by which [`Self::opener`] finds it again.
+    pub(crate) fn opener_for(&self, ticket: &Ticket) -> Result<usize, Refused> {
+        let service = self.service(ticket)?;
+        self.services.iter().position(|one| std::ptr::eq(one, service)).ok_or(Refused::AnotherLeg)
+    }
+
+    pub(crate) fn opener(&self, number: usize) -> Option<&Cred> {
+        self.services.get(number).map(|service| &service.look)
+    }
+
     /// The service that a ticket says it is for.
     ///
     /// This reads what an attacker can write: the service's name is not inside of what the KDC encrypts. So it
@@ -353,19 +364,7 @@ impl Service {
         let text = accepted.client.display().map_err(Refused::Library)?;
         let principal = Principal::parse(&text)
             .ok_or_else(|| Refused::Malformed("the client's name has no realm".to_owned()))?;
-        let pac = match accepted.client.attribute("urn:mspac:").map_err(Refused::Library)? {
-            // The ticket has one, whose signature is not that of our key: the library keeps it back.
-            None if accepted.client.lists("urn:mspac:").map_err(Refused::Library)? => {
-                return Err(Refused::PacNotVerified);
-            }
-            None => None,
-            Some(pac) if pac.authenticated => match Pac::parse(&pac.value) {
-                // MIT's KDC adds one that carries signatures alone, where its database knows nothing to say.
-                Err(PacError::NoLogonInfo) => None,
-                pac => Some(pac?),
-            },
-            Some(_) => return Err(Refused::PacNotVerified),
-        };
+        let pac = pac_of(&accepted.client)?;
         Ok(Accepted {
             principal,
             service: self.name.clone(),
@@ -404,6 +403,21 @@ fn proxy(
     }
 }
 
+/// What the directory says about a client in its ticket; from a KDC without PAC, nothing.
+pub(crate) fn pac_of(client: &Name) -> Result<Option<Pac>, Refused> {
+    match client.attribute("urn:mspac:").map_err(Refused::Library)? {
+        // The ticket has one, whose signature is not that of our key: the library keeps it back.
+        None if client.lists("urn:mspac:").map_err(Refused::Library)? => Err(Refused::PacNotVerified),
+        None => Ok(None),
+        Some(pac) if pac.authenticated => match Pac::parse(&pac.value) {
+            // MIT's KDC adds one that carries signatures alone, where its database knows nothing to say.
+            Err(PacError::NoLogonInfo) => Ok(None),
+            pac => Ok(Some(pac?)),
+        },
+        Some(_) => Err(Refused::PacNotVerified),
+    }
+}
+
 /// The principals of the keytab that a service name means, with their realms, each with an AES key.
 fn principals(
     entries: &[KeytabEntry],
@@ -437,7 +451,7 @@ fn principals(
     Ok(principals)
 }
 
-fn refusal(status: Status, ticket: &Ticket) -> Refused {
+pub(crate) fn refusal(status: Status, ticket: &Ticket) -> Refused {
     let service = || ticket.service.clone();
     match status.cause() {
         Cause::Integrity | Cause::KeyVersion | Cause::NotUs => Refused::WrongKey {

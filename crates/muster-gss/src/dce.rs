@@ -1,10 +1,14 @@
 //! Kerberos as DCE/RPC has it (MS-KILE 3.1.1.2, `GSS_C_DCE_STYLE`): three legs, both sides proven, and messages of which
 //! header and trailer are signed and the middle is sealed where it stands.
 
-use crate::ffi::{Context, Initiation, Leg, Name, NameForm};
+use std::sync::Arc;
+
+use crate::acceptor::{Acceptor, Refused, pac_of, refusal};
+use crate::ffi::{Context, Cred, Initiation, Leg, Name, NameForm};
 use crate::initiator::{Credential, Framing, InitiateError, Step};
+use crate::pac::Pac;
 use crate::principal::Principal;
-use crate::spnego::{self, Negotiation};
+use crate::spnego::{self, Negotiation, Ticket};
 
 /// `GSS_C_…_FLAG` of RFC 2744, and MIT's `GSS_C_DCE_STYLE`.
 const MUTUAL: u32 = 0x02;
@@ -190,22 +194,32 @@ fn unseal(
     if context.unseal(header, stub, trailer, token)? { Ok(()) } else { Err(InitiateError::NotSealed) }
 }
 
-/// The server's side of one connection. Its credential is of [`crate::Gss::service_key`].
+/// What opens tickets.
+enum Keys {
+    /// One service.
+    One(Credential),
+    /// Whichever of several services the ticket is for; its number, once that is known.
+    Several(Arc<Acceptor>, Option<usize>),
+}
+
+/// The server's side of one connection. Its keys are of [`crate::Gss::service_key`] or of an [`Acceptor`].
 pub struct DceAcceptor {
-    credential: Credential,
+    keys: Keys,
     framing: Framing,
+    needed: u32,
     microsoft: bool,
     /// What the client offered, and its signature over it.
     offered: Vec<u8>,
     mic: Vec<u8>,
     context: Context,
     state: State,
-    client: Option<Principal>,
+    client: Option<(Principal, Option<Pac>)>,
+    refused: Option<Refused>,
 }
 
 impl std::fmt::Debug for DceAcceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "DceAcceptor({:?}, {:?})", self.client, self.state)
+        write!(f, "DceAcceptor({:?}, {:?})", self.client(), self.state)
     }
 }
 
@@ -213,14 +227,41 @@ impl Credential {
     /// The server's end of one connection.
     #[must_use]
     pub fn dce_acceptor(&self, framing: Framing) -> DceAcceptor {
-        let context = Context::new(self.parts().0);
-        let (credential, state) = (self.clone(), State::New);
-        let (offered, mic) = (Vec::new(), Vec::new());
-        DceAcceptor { credential, framing, microsoft: false, offered, mic, context, state, client: None }
+        DceAcceptor::new(Keys::One(self.clone()), Context::new(self.parts().0), framing)
+    }
+}
+
+impl Acceptor {
+    /// The server's end of one connection, for a ticket of any of the services. The replay cache is not used: the last leg
+    /// proves that the client is there.
+    #[must_use]
+    pub fn dce_acceptor(self: &Arc<Self>, framing: Framing) -> DceAcceptor {
+        DceAcceptor::new(Keys::Several(Arc::clone(self), None), Context::new(self.api()), framing)
     }
 }
 
 impl DceAcceptor {
+    fn new(keys: Keys, context: Context, framing: Framing) -> Self {
+        Self {
+            keys,
+            framing,
+            needed: NEEDED,
+            microsoft: false,
+            offered: Vec::new(),
+            mic: Vec::new(),
+            context,
+            state: State::New,
+            client: None,
+            refused: None,
+        }
+    }
+
+    /// Takes clients that do not want to seal, for messages that are signed alone: [`Self::sign`].
+    #[must_use]
+    pub fn without_sealing(self) -> Self {
+        Self { needed: NEEDED & !CONFIDENTIALITY, ..self }
+    }
+
     /// How the tokens are wrapped.
     #[must_use]
     pub fn framing(&self) -> Framing {
@@ -230,7 +271,45 @@ impl DceAcceptor {
     /// The caller, once the authentication is done.
     #[must_use]
     pub fn client(&self) -> Option<&Principal> {
-        self.client.as_ref()
+        self.client.as_ref().map(|(principal, _)| principal)
+    }
+
+    /// What the directory says about the caller, once the authentication is done; from a KDC without PAC, nothing.
+    #[must_use]
+    pub fn pac(&self) -> Option<&Pac> {
+        self.client.as_ref().and_then(|(_, pac)| pac.as_ref())
+    }
+
+    /// Why the client's ticket was not taken, if it was that which was wrong.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// Notes a refusal, and makes an error of it.
+    fn refuse(&mut self, refused: Refused) -> InitiateError {
+        let error = InitiateError::Malformed(refused.to_string());
+        self.refused = Some(refused);
+        error
+    }
+
+    /// The first token: the AP-REQ in it, and what it says in clear.
+    fn first(&mut self, token: &[u8]) -> Result<(Vec<u8>, Ticket), Refused> {
+        if self.framing == Framing::Kerberos {
+            return Ok((token.to_vec(), spnego::ticket_of(token)?));
+        }
+        let (ap_req, microsoft) = spnego::read_dce_offer(token)?;
+        self.microsoft = microsoft;
+        self.offered = spnego::offered_mechanisms(token)?;
+        let ticket = spnego::ticket_of(&ap_req)?;
+        Ok((ap_req, ticket))
+    }
+
+    fn key(keys: &Keys) -> Option<&Cred> {
+        match keys {
+            Keys::One(credential) => Some(credential.parts().1),
+            Keys::Several(acceptor, number) => number.and_then(|number| acceptor.opener(number)),
+        }
     }
 
     /// The next token, from the client's.
@@ -240,17 +319,18 @@ impl DceAcceptor {
     pub fn step(&mut self, token: &[u8]) -> Result<Step, InitiateError> {
         let state = std::mem::replace(&mut self.state, State::Failed);
         let negotiate = self.framing == Framing::Negotiate;
-        let malformed = |error: crate::acceptor::Refused| InitiateError::Malformed(error.to_string());
+        let mut ticket = None;
         let token = match state {
-            State::New if negotiate => {
-                let (ap_req, microsoft) = spnego::read_dce_offer(token).map_err(malformed)?;
-                self.microsoft = microsoft;
-                self.offered = spnego::offered_mechanisms(token).map_err(malformed)?;
-                ap_req
-            }
             State::New => {
-                spnego::ticket_of(token).map_err(malformed)?;
-                token.to_vec()
+                let (ap_req, read) = self.first(token).map_err(|refused| self.refuse(refused))?;
+                if let Keys::Several(acceptor, number) = &mut self.keys {
+                    match acceptor.opener_for(&read) {
+                        Ok(found) => *number = Some(found),
+                        Err(refused) => return Err(self.refuse(refused)),
+                    }
+                }
+                ticket = Some(read);
+                ap_req
             }
             State::Waiting if negotiate => {
                 let said =
@@ -264,8 +344,16 @@ impl DceAcceptor {
             State::Waiting => token.to_vec(),
             State::Closing | State::Done | State::Failed => return Err(InitiateError::OutOfOrder),
         };
-        let (_, credential) = self.credential.parts();
-        let Leg { client, reply, flags, complete, .. } = self.context.accept_leg(credential, &token, None)?;
+        let key = Self::key(&self.keys).ok_or(InitiateError::OutOfOrder)?;
+        let leg = match (self.context.accept_leg(key, &token, None), &ticket) {
+            (Ok(leg), _) => leg,
+            (Err(status), Some(ticket)) => {
+                let refused = refusal(status, ticket);
+                return Err(self.refuse(refused));
+            }
+            (Err(status), None) => return Err(status.into()),
+        };
+        let Leg { client, reply, flags, complete, .. } = leg;
         if !complete {
             self.state = State::Waiting;
             let reply =
@@ -273,13 +361,15 @@ impl DceAcceptor {
             return Ok(Step::Continue(reply));
         }
         // Complete at once: the client did not ask for proof in three legs.
-        if state == State::New || flags & NEEDED != NEEDED {
+        if state == State::New || flags & self.needed != self.needed {
             return Err(InitiateError::NotProven("it does not want proof, or not to seal".to_owned()));
         }
         let name = client.display().map_err(InitiateError::from)?;
-        let client = Principal::parse(&name);
-        self.client =
-            Some(client.ok_or_else(|| InitiateError::Malformed("a name without realm".to_owned()))?);
+        let principal = Principal::parse(&name);
+        let principal =
+            principal.ok_or_else(|| InitiateError::Malformed("a name without realm".to_owned()))?;
+        let pac = pac_of(&client).map_err(|refused| self.refuse(refused))?;
+        self.client = Some((principal, pac));
         let mut mic = Vec::new();
         if !self.mic.is_empty() {
             self.context.verify_mic(&self.offered, &self.mic)?;
@@ -287,6 +377,30 @@ impl DceAcceptor {
         }
         self.state = State::Done;
         Ok(Step::Done(negotiate.then(|| spnego::answer_leg(true, self.microsoft, &[], &mic))))
+    }
+
+    /// The octets of what [`Self::sign`] makes.
+    ///
+    /// # Errors
+    /// [`InitiateError::OutOfOrder`] before the authentication is done, or what the library says.
+    pub fn signature_length(&mut self) -> Result<usize, InitiateError> {
+        Ok(ready(&mut self.context, self.state)?.mic_length()?)
+    }
+
+    /// The signature of a message that is not sealed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, InitiateError> {
+        Ok(ready(&mut self.context, self.state)?.mic(message)?)
+    }
+
+    /// The reverse. A message that was changed, replayed, is missing or out of order is an error.
+    ///
+    /// # Errors
+    /// What the library says.
+    pub fn verify(&mut self, message: &[u8], signature: &[u8]) -> Result<(), InitiateError> {
+        Ok(ready(&mut self.context, self.state)?.verify_mic(message, signature)?)
     }
 
     /// As [`DceInitiator::token_length`].

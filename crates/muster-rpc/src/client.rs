@@ -12,7 +12,7 @@ use crate::pdu::{
     Ack, BindNak, FIRST, Fault, HEADER_SIGNING, Header, Kind, LAST, MAX_FRAGMENT, MIN_FRAGMENT, Pdu, Request,
     Response, assemble, one_interface, request_header,
 };
-use crate::security::{AuthType, Security, SecurityError, Step};
+use crate::security::{AuthType, PRIVACY, Security, SecurityError, Step};
 use crate::uuid::{Interface, Syntax, Uuid};
 
 /// The number of the one security context of a connection.
@@ -86,7 +86,12 @@ impl<S: Security> Binding<S> {
     }
 
     fn start(interface: Interface, security: Option<S>) -> Result<(Self, Vec<u8>), RpcError> {
-        let mut protection = security.map(|security| Protection { security, context_id: SECURITY_CONTEXT });
+        let mut protection = security.map(|security| Protection {
+            security,
+            context_id: SECURITY_CONTEXT,
+            level: PRIVACY,
+            headers: true,
+        });
         let token = match &mut protection {
             None => None,
             Some(protection) => match protection.security.step(None)? {

@@ -87,8 +87,8 @@ pub enum RpcError {
         "the verification trailer of a call contradicts the call, or must be understood and is not (command {0})"
     )]
     Trailer(u16),
-    /// More than [`MAX_STUB`].
-    #[error("a call has more than {MAX_STUB} octets of data")]
+    /// More than [`MAX_STUB`], or than a server takes.
+    #[error("a call has more data than is taken")]
     TooLong,
     /// A function was called out of order: a second call before the answer to the first, or any after an error.
     #[error("the connection is not ready for this")]
@@ -103,12 +103,43 @@ pub enum RpcError {
 pub(crate) struct Protection<S> {
     pub(crate) security: S,
     pub(crate) context_id: u32,
+    /// [`PRIVACY`], or [`INTEGRITY`] where a server takes that.
+    pub(crate) level: u8,
+    /// Headers and trailers are signed as well.
+    pub(crate) headers: bool,
 }
 
 impl<S: Security> Protection<S> {
     pub(crate) fn trailer(&self, pad_length: u8) -> Trailer {
         let (auth_type, context_id) = (self.security.auth_type().code(), self.context_id);
-        Trailer { auth_type, auth_level: PRIVACY, pad_length, context_id }
+        Trailer { auth_type, auth_level: self.level, pad_length, context_id }
+    }
+
+    /// What is signed beside the arguments.
+    const fn around<'a>(&self, header: &'a [u8], trailer: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        if self.headers { (header, trailer) } else { (&[], &[]) }
+    }
+
+    fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
+        if self.level == PRIVACY { self.security.token_length(stub) } else { self.security.signature_length() }
+    }
+
+    fn protect(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        let (header, trailer) = self.around(header, trailer);
+        if self.level == PRIVACY {
+            self.security.seal(header, stub, trailer)
+        } else {
+            self.security.sign(&[header, stub, trailer].concat())
+        }
+    }
+
+    fn verify(&mut self, pdu: &Pdu<'_>, stub: &mut [u8], verifier: &Verifier<'_>) -> Result<(), SecurityError> {
+        let (header, trailer) = self.around(pdu.signed, verifier.trailer);
+        if self.level == PRIVACY {
+            self.security.unseal(header, stub, trailer, verifier.token)
+        } else {
+            self.security.verify(&[header, stub, trailer].concat(), verifier.token)
+        }
     }
 
     /// Provider, level and context must be those agreed on.
@@ -116,7 +147,7 @@ impl<S: Security> Protection<S> {
         if verifier.auth_type != self.security.auth_type().code() {
             return Err(RpcError::AuthType(verifier.auth_type));
         }
-        if verifier.auth_level != PRIVACY {
+        if verifier.auth_level != self.level {
             return Err(RpcError::AuthLevel(verifier.auth_level));
         }
         if verifier.context_id != self.context_id {
@@ -141,7 +172,7 @@ pub(crate) fn fragments<S: Security>(
     let blank = Header { kind: Kind::Request, flags: 0, frag_length: 0, auth_length: 0, call_id };
     let head_length = head(blank, 0).len();
     let overhead = match &mut protection {
-        Some(protection) => TRAILER + protection.security.token_length(SEAL_UNIT)?,
+        Some(protection) => TRAILER + protection.token_length(SEAL_UNIT)?,
         None => 0,
     };
     let room = usize::from(max_fragment).saturating_sub(head_length + overhead) / SEAL_UNIT * SEAL_UNIT;
@@ -167,12 +198,12 @@ pub(crate) fn fragments<S: Security>(
                 let pad = part.len().next_multiple_of(SEAL_UNIT) - part.len();
                 let mut sealed = part.to_vec();
                 sealed.resize(part.len() + pad, 0);
-                let auth_length = protection.security.token_length(sealed.len())?;
+                let auth_length = protection.token_length(sealed.len())?;
                 let frag_length = u16_of(head_length + sealed.len() + TRAILER + auth_length);
                 let header = Header { flags, frag_length, auth_length: u16_of(auth_length), ..blank };
                 let signed = head(header, hint);
                 let trailer = protection.trailer(u8::try_from(pad).unwrap_or_default()).to_octets();
-                let token = protection.security.seal(&signed, &mut sealed, &trailer)?;
+                let token = protection.protect(&signed, &mut sealed, &trailer)?;
                 if token.len() != auth_length {
                     return Err(SecurityError(
                         "the provider's token has another length than it said".to_owned(),
@@ -207,7 +238,7 @@ pub(crate) fn open<S: Security>(
     };
     let verifier = pdu.verifier.ok_or(RpcError::Unprotected(pdu.header.kind))?;
     protection.check(&verifier)?;
-    protection.security.unseal(pdu.signed, &mut stub, verifier.trailer, verifier.token)?;
+    protection.verify(pdu, &mut stub, &verifier)?;
     let length = stub
         .len()
         .checked_sub(usize::from(verifier.pad_length))

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-/// `RPC_C_AUTHN_LEVEL_PKT_PRIVACY`: every message is signed and sealed. There is no lower level here.
+/// `RPC_C_AUTHN_LEVEL_PKT_PRIVACY`: every message is signed and sealed.
 pub const PRIVACY: u8 = 6;
+/// `RPC_C_AUTHN_LEVEL_PKT_INTEGRITY`: every message is signed. A client never asks for it, and a server takes it where
+/// [`crate::server::Terms`] say so; nothing lower is known here.
+pub const INTEGRITY: u8 = 5;
 
 /// Security providers (MS-RPCE 2.2.1.1.7). NTLM is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +95,33 @@ pub trait Security {
         trailer: &[u8],
         token: &[u8],
     ) -> Result<(), SecurityError>;
+
+    /// The octets of what [`Self::sign`] makes.
+    ///
+    /// # Errors
+    /// Before the authentication is done, and of providers that only seal.
+    fn signature_length(&mut self) -> Result<usize, SecurityError> {
+        Err(SecurityError(ONLY_SEALS.to_owned()))
+    }
+
+    /// The signature of a message.
+    ///
+    /// # Errors
+    /// If the provider cannot.
+    fn sign(&mut self, _message: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        Err(SecurityError(ONLY_SEALS.to_owned()))
+    }
+
+    /// Verifies it. A message that was changed, replayed or sent out of order is an error.
+    ///
+    /// # Errors
+    /// If anything of this is so, or the provider cannot.
+    fn verify(&mut self, _message: &[u8], _token: &[u8]) -> Result<(), SecurityError> {
+        Err(SecurityError(ONLY_SEALS.to_owned()))
+    }
 }
+
+const ONLY_SEALS: &str = "messages that are only signed are not taken";
 
 impl<S: Security + ?Sized> Security for Box<S> {
     fn auth_type(&self) -> AuthType {

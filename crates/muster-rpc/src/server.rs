@@ -3,18 +3,38 @@
 //! A call to an interface that is not public reaches the caller of [`Server::receive`] only when its connection is
 //! authenticated and the call was sealed.
 
-use crate::connection::{MAX_STUB, Protection, RpcError, fragments, open};
+pub use crate::connection::{MAX_STUB, RpcError};
+use crate::connection::{Protection, fragments, open};
 use crate::pdu::{
     Ack, Bind, BindNak, ContextResult, FIRST, Fault, HEADER_SIGNING, Header, Kind, LAST, MAX_FRAGMENT,
     MIN_FRAGMENT, Pdu, Presentation, Request, Response, Verifier, assemble, fault, response_header,
 };
-use crate::security::{AuthType, Security, Step};
+use crate::security::{AuthType, INTEGRITY, PRIVACY, Security, Step};
 use crate::status::FaultStatus;
 use crate::trailer::{self, Said};
 use crate::uuid::{Interface, Syntax, Uuid};
 
 /// Bound presentation contexts of one connection.
 const MAX_BOUND: usize = 32;
+
+/// What a server takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Octets of the arguments of one call.
+    pub max_stub: usize,
+    /// Packet integrity as well as packet privacy: calls that may be read by others, but not changed.
+    pub integrity: bool,
+    /// Clients that sign and seal their arguments, but not the headers of their messages (MS-RPCE 2.2.2.3): whoever is
+    /// between can then choose another method or object for the arguments.
+    pub unsigned_headers: bool,
+}
+
+impl Default for Terms {
+    /// Packet privacy with signed headers, and calls as long as they can be.
+    fn default() -> Self {
+        Self { max_stub: MAX_STUB, integrity: false, unsigned_headers: false }
+    }
+}
 
 /// What a message of the client leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +68,7 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Server<S, P> {
     offered: Vec<Interface>,
+    terms: Terms,
     provider: P,
     /// Shown to clients as the secondary address: the port.
     port: u16,
@@ -75,6 +96,7 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
     pub fn new(offered: &[Interface], port: u16, provider: P) -> Self {
         Self {
             offered: offered.to_vec(),
+            terms: Terms::default(),
             provider,
             port,
             contexts: Vec::new(),
@@ -87,6 +109,18 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         }
     }
 
+    /// The same on other terms.
+    #[must_use]
+    pub fn on_terms(self, terms: Terms) -> Self {
+        Self { terms, ..self }
+    }
+
+    /// Whether fragments of a call have come, and the last one has not.
+    #[must_use]
+    pub const fn is_in_a_call(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// The provider, once the client is authenticated: it knows who that is.
     #[must_use]
     pub const fn authenticated(&self) -> Option<&S> {
@@ -94,6 +128,12 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
             Some(protection) if self.authenticated => Some(&protection.security),
             Some(_) | None => None,
         }
+    }
+
+    /// The provider, whatever it has made of the client so far; none before the client's first token.
+    #[must_use]
+    pub fn security(&self) -> Option<&S> {
+        self.protection.as_ref().map(|protection| &protection.security)
     }
 
     /// Takes one whole message.
@@ -153,13 +193,14 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         let (max_transmit, max_receive) = (self.max_fragment, MAX_FRAGMENT);
         let ack = Ack { max_transmit, max_receive, association: 1, secondary_address, results };
         let kind = if first { Kind::BindAck } else { Kind::AlterContextResponse };
-        let signing = if self.protection.is_some() { HEADER_SIGNING } else { 0 };
+        let signs = self.protection.as_ref().is_some_and(|protection| protection.headers);
+        let signing = if signs { HEADER_SIGNING } else { 0 };
         let trailer = self.protection.as_ref().map(|protection| protection.trailer(0));
         let security = trailer.zip(token.as_deref());
         Ok(Event::Send(assemble(kind, FIRST | LAST | signing, call_id, &ack.to_octets(), security)))
     }
 
-    /// The client's next token; what is not packet privacy with signed headers is refused before the provider sees it.
+    /// The client's next token; what is less than the terms demand is refused before the provider sees it.
     fn token(
         &mut self,
         verifier: &Verifier<'_>,
@@ -169,12 +210,15 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         let refuse = |error| (BindNak::AUTHENTICATION_TYPE, error);
         if first {
             let auth_type = AuthType::of(verifier.auth_type);
-            if !header.has(HEADER_SIGNING) {
+            let headers = header.has(HEADER_SIGNING);
+            if !headers && !self.terms.unsigned_headers {
                 return Err(refuse(RpcError::NoHeaderSigning));
             }
-            let security = auth_type.and_then(&mut self.provider);
+            let level = if self.terms.integrity && verifier.auth_level == INTEGRITY { INTEGRITY } else { PRIVACY };
             let context_id = verifier.context_id;
-            self.protection = security.map(|security| Protection { security, context_id });
+            let security = auth_type.and_then(&mut self.provider);
+            self.protection =
+                security.map(|security| Protection { security, context_id, level, headers });
         }
         let Some(protection) = &mut self.protection else {
             return Err(refuse(RpcError::AuthType(verifier.auth_type)));
@@ -250,7 +294,7 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
             (false, Some(call)) if call.call_id == call_id && call.context == request.context => call,
             (true, Some(_)) | (false, _) => return Err(RpcError::Fragments),
         };
-        if call.stub.len() + part.len() > MAX_STUB {
+        if call.stub.len() + part.len() > self.terms.max_stub.min(MAX_STUB) {
             return Err(RpcError::TooLong);
         }
         if part.is_empty() && !pdu.header.has(LAST) {

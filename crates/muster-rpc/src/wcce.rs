@@ -5,7 +5,9 @@ mod attributes;
 mod property;
 mod request;
 
-pub use attributes::{AttributeError, AuthorityName, RequestAttributes, TemplateName};
+pub use attributes::{
+    AttributeError, AuthorityName, RequestAttributes, TemplateName, attribute_lines, sanitized, sanitized_short,
+};
 pub use property::{
     PropertyId, PropertyType, ca_certificate, ca_property, parse_ca_certificate, parse_ca_property,
     parse_octets, parse_ping, parse_pong, ping, ping_response, property_lines, property_response,

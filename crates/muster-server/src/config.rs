@@ -50,6 +50,8 @@ pub struct Settings {
     pub kerberos: Vec<KerberosRealm>,
     /// Active Directory domains.
     pub directories: Vec<DirectoryDomain>,
+    /// Enrollment over RPC, if it is on.
+    pub rpc: Option<RpcSettings>,
     /// Certificates of proxies to which tickets may be bound.
     pub proxy_certificates: Vec<PathBuf>,
     /// Bounds.
@@ -262,6 +264,29 @@ pub struct DirectoryDomain {
     pub upn_suffixes: Vec<String>,
     /// The configured domain whose forest's templates its accounts get: itself, or one that trusts it.
     pub forest: String,
+}
+
+/// Enrollment over RPC.
+#[derive(Clone, Debug)]
+pub struct RpcSettings {
+    /// Where the endpoint mapper listens.
+    pub address: SocketAddr,
+    /// Where calls are taken.
+    pub request_address: SocketAddr,
+    /// The name of this machine that clients are told.
+    pub host: String,
+    /// The realm of the callers.
+    pub realm: String,
+    /// The keys of this machine.
+    pub keytab: PathBuf,
+    /// `HOST/host`, `RPCSS/host`, without the realm.
+    pub services: Vec<String>,
+    /// Clients need not sign the headers of messages.
+    pub unsigned_headers: bool,
+    /// What requests by MS-ICPR are recorded with.
+    pub passage: Arc<Endpoint>,
+    /// What requests by MS-WCCE are recorded with.
+    pub object: Arc<Endpoint>,
 }
 
 /// Plain HTTP for what relying parties fetch.

@@ -102,6 +102,20 @@ fn template(parsed: &ParsedRequest) -> RequestedTemplate {
     RequestedTemplate { names, identifiers }
 }
 
+/// Adds a template that was named beside the request: a name, or an identifier.
+pub(crate) fn name_template(requested: &mut RequestedTemplate, named: &str) {
+    match named.parse::<Oid>() {
+        Ok(oid) if requested.identifiers.iter().all(|(known, ..)| *known != oid) => {
+            requested.identifiers.push((oid, None, None));
+        }
+        Ok(_) => {}
+        Err(_) if requested.names.iter().all(|known| !known.eq_ignore_ascii_case(named)) => {
+            requested.names.push(named.to_owned());
+        }
+        Err(_) => {}
+    }
+}
+
 fn key(key: &wcce::PublicKey) -> PublicKey {
     let algorithm = match key.algorithm() {
         wcce::KeyAlgorithm::Rsa { .. } => KeyAlgorithm::Rsa,

@@ -404,7 +404,11 @@ impl Enrollment {
     ) -> Result<Reply, ServiceError> {
         let id = row.summary.id;
         let now = self.clock.now();
-        let submission = decode::submission(&row.raw)?;
+        let mut submission = decode::submission(&row.raw)?;
+        // Over RPC the template may have been named beside the request.
+        if let (true, Some(name)) = (submission.template.is_empty(), &row.summary.template) {
+            decode::name_template(&mut submission.template, name);
+        }
         if let RequestForm::OnBehalfOf { requester, agents, cosigners } = &submission.form
             && !endpoint.renewal_only
         {

@@ -82,6 +82,9 @@ pub enum AuthError {
     /// The ticket is good, and there is no account for whom it names.
     #[error("There is no account here for {0}, or it is disabled; ask your administrator.")]
     TicketAccount(String),
+    /// A connection of RPC that is not authenticated and protected as it must be.
+    #[error("The connection was refused: {0}.")]
+    Rpc(String),
     /// Not one of ours, or of an account that is gone.
     #[error("This certificate was not issued by this service, or its account may not use it any more.")]
     CertificateUnknown,
@@ -115,6 +118,7 @@ impl AuthError {
             Self::NegotiateMissing => "NEGOTIATE_MISSING",
             Self::Ticket(refused) => ticket_code(refused),
             Self::TicketAccount(_) => "TICKET_ACCOUNT",
+            Self::Rpc(_) => "RPC_REFUSED",
             Self::CertificateUnknown => "CERT_UNKNOWN",
             Self::CertificatePurpose => "CERT_PURPOSE",
             Self::CertificateNotYetValid(_) => "CERT_NOT_YET_VALID",
@@ -308,6 +312,36 @@ impl ServiceError {
         }
     }
 
+    /// The HRESULT: in the detail of a fault where MS-WSTEP has one, and over RPC, where there is nothing else. What makes
+    /// clients go on to the next server is there what an authority that is down looks like.
+    #[must_use]
+    pub fn hresult(&self) -> Hresult {
+        match self {
+            Self::Request(error) => match error {
+                RequestFault::Malformed(malformed) => Hresult::from_code(malformed.hresult()),
+                RequestFault::WeakKey(_) => Hresult::CERTSRV_E_KEY_LENGTH,
+                RequestFault::KeyArchival => Hresult::CERTSRV_E_KEY_ARCHIVAL_NOT_CONFIGURED,
+                RequestFault::RequesterUnsigned => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+                RequestFault::RequesterTwice | RequestFault::RequesterDiffers => {
+                    Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
+                }
+                RequestFault::RenewalOnBehalf => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
+            },
+            Self::Refused { refusal, .. } => hresult(refusal),
+            Self::NoSuchRequest(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,
+            Self::RequestFailed(_) => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
+            Self::NoKeyExchange => Hresult::E_NOTIMPL,
+            Self::Authentication(_) | Self::Delegation(_) => Hresult::E_ACCESSDENIED,
+            Self::Unavailable(_) => Hresult::RPC_S_SERVER_UNAVAILABLE,
+            Self::Http(_)
+            | Self::Envelope(_)
+            | Self::Destination(_)
+            | Self::Enrollment(_)
+            | Self::Policy(_) => Hresult::ERROR_INVALID_DATA,
+            Self::Internal(_) => Hresult::E_FAIL,
+        }
+    }
+
     /// The reply. `reference` finds the log line.
     #[must_use]
     pub fn reply(self, header: &ResponseHeader, reference: &str) -> Response<Full<Bytes>> {
@@ -345,6 +379,7 @@ impl ServiceError {
                 AuthError::PasswordMissing
                 | AuthError::BadCredentials
                 | AuthError::Token(_)
+                | AuthError::Rpc(_)
                 | AuthError::CertificateMissing
                 | AuthError::CertificateUnknown
                 | AuthError::TicketAccount(_)
@@ -354,28 +389,12 @@ impl ServiceError {
                 | AuthError::CertificateOnHold
                 | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
             },
-            Self::Request(error) => {
-                let code = match &error {
-                    RequestFault::Malformed(malformed) => Hresult::from_code(malformed.hresult()),
-                    RequestFault::WeakKey(_) => Hresult::CERTSRV_E_KEY_LENGTH,
-                    RequestFault::KeyArchival => Hresult::CERTSRV_E_KEY_ARCHIVAL_NOT_CONFIGURED,
-                    RequestFault::RequesterUnsigned => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
-                    RequestFault::RequesterTwice | RequestFault::RequesterDiffers => {
-                        Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
-                    }
-                    RequestFault::RenewalOnBehalf => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
-                };
-                fault(detail(code, true, None, None))
+            Self::Request(_) | Self::NoSuchRequest(_) => fault(detail(self.hresult(), true, None, None)),
+            Self::Refused { id, ref full_response, .. } => {
+                fault(detail(self.hresult(), true, id, full_response.clone()))
             }
-            Self::Refused { id, ref refusal, ref full_response } => {
-                fault(detail(hresult(refusal), true, id, full_response.clone()))
-            }
-            Self::NoSuchRequest(_) => fault(detail(Hresult::CERTSRV_E_PROPERTY_EMPTY, true, None, None)),
-            Self::RequestFailed(id) => {
-                fault(detail(Hresult::CERTSRV_E_BAD_REQUESTSTATUS, true, Some(id), None))
-            }
-            Self::Delegation(_) => fault(detail(Hresult::E_ACCESSDENIED, false, None, None)),
-            Self::NoKeyExchange => fault(detail(Hresult::E_NOTIMPL, false, None, None)),
+            Self::RequestFailed(id) => fault(detail(self.hresult(), true, Some(id), None)),
+            Self::Delegation(_) | Self::NoKeyExchange => fault(detail(self.hresult(), false, None, None)),
             Self::Unavailable(_) => {
                 let mut response = wire::text(StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n"));
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));

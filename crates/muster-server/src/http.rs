@@ -123,7 +123,8 @@ pub(crate) fn site(address: IpAddr) -> IpAddr {
 }
 
 impl AddressSlot {
-    fn release(&self) {
+    /// Gives it back before it is dropped.
+    pub(crate) fn release(&self) {
         if self.held.swap(false, Ordering::Relaxed) {
             let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(count) = counts.get_mut(&self.address) {
@@ -161,7 +162,15 @@ impl Gate {
     }
 }
 
-struct OpenGuard(Arc<AtomicUsize>);
+/// One connection of all; given back when dropped.
+pub(crate) struct OpenGuard(Arc<AtomicUsize>);
+
+impl OpenGuard {
+    /// One more, and how many there were before.
+    pub(crate) fn take(open: &Arc<AtomicUsize>) -> (Self, usize) {
+        (Self(Arc::clone(open)), open.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
@@ -200,8 +209,7 @@ pub(crate) async fn serve_tls<H: Handler>(
                 continue;
             }
         };
-        let open = gate.open.fetch_add(1, Ordering::Relaxed);
-        let guard = OpenGuard(Arc::clone(&gate.open));
+        let (guard, open) = OpenGuard::take(&gate.open);
         if open >= gate.limits.connections {
             continue;
         }

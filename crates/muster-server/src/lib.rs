@@ -27,6 +27,7 @@ mod readiness;
 mod record;
 mod refusals;
 mod renewal;
+mod rpc;
 pub mod service;
 pub mod setup;
 pub mod snippets;

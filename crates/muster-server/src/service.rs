@@ -32,6 +32,7 @@ use crate::publish::PublishError;
 use crate::readiness::Readiness;
 use crate::record::Record;
 use crate::refusals::Refusals;
+use crate::rpc::{Door as RpcDoor, Rpc};
 use crate::tls::{self, ServerCertificate};
 use crate::wstep;
 use crate::xcep::{PolicyService, ToldCa};
@@ -136,19 +137,19 @@ pub struct Node {
     tasks: JoinSet<()>,
 }
 
-struct State {
-    settings: Arc<Settings>,
+pub(crate) struct State {
+    pub(crate) settings: Arc<Settings>,
     endpoints: HashMap<(String, String), Arc<Endpoint>>,
     authenticator: Authenticator,
-    store: Store,
+    pub(crate) store: Store,
     embedded: Option<Embedded>,
     desks: Desks,
     policy: PolicyService,
     certificate: Arc<ServerCertificate>,
     xml_limits: XmlLimits,
-    clock: Arc<dyn Clock>,
-    refusals: Refusals,
-    readiness: Readiness,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) refusals: Refusals,
+    pub(crate) readiness: Readiness,
 }
 
 impl Node {
@@ -274,6 +275,10 @@ impl Node {
             let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
             tasks.spawn(wire::serve_tls(socket, doors, gate, state, stopping));
         }
+        for (door, rpc, socket, name, address) in rpc(&state).await? {
+            addresses.insert(name.to_owned(), address);
+            tasks.spawn(rpc.serve(door, state.readiness.socket(socket, address), stopping.clone()));
+        }
         let mut publication = None;
         if let (Ok(ca), Some(embedded)) = (settings.embedded(), &state.embedded) {
             let (socket, address) = bind(ca.publication.address, "publication").await?;
@@ -334,6 +339,25 @@ fn warn_of_lost(requests: &[RequestId]) {
             "what another CA made of a request is unknown; it is not sent again"
         );
     }
+}
+
+/// The two sockets of RPC, if it is on.
+async fn rpc(
+    state: &Arc<State>,
+) -> Result<Vec<(RpcDoor, Arc<Rpc>, TcpListener, &'static str, SocketAddr)>, StartError> {
+    let (Some(settings), Some(embedded)) = (&state.settings.rpc, &state.embedded) else {
+        return Ok(Vec::new());
+    };
+    let (mapper, calls) = ("rpc.address", "rpc.request_address");
+    let (mapper_socket, mapper_address) = bind(settings.address, mapper).await?;
+    let (socket, address) = bind(settings.request_address, calls).await?;
+    let ports = [mapper_address.port(), address.port()];
+    let enrollment = Arc::clone(&embedded.enrollment);
+    let rpc = Rpc::new(Arc::clone(state), enrollment, settings.clone(), ports)?;
+    Ok(vec![
+        (RpcDoor::Mapper, Arc::clone(&rpc), mapper_socket, mapper, mapper_address),
+        (RpcDoor::Requests, rpc, socket, calls, address),
+    ])
 }
 
 /// Keeps certificate and revocation list fresh; takes files that were exchanged.

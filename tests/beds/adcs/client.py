@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Asks an authority over MS-ICPR with Kerberos, for tests of our server's end; it shares no code with it (MIT's library through python-gssapi).
 
-  client.py PORT CA CSR.der [--auth kerberos|spnego] [--level privacy|integrity] [--no-hdr] [--frag N] [--id N] [--template T]
-The host is localhost, the service HOST/localhost. Prints one line; exit 0 when the call was answered.
+  client.py PORT CA CSR.der [--auth kerberos|spnego] [--level privacy|integrity] [--no-hdr] [--frag N] [--id N] [--template T] [--flags N] [--out FILE]
+The host is localhost, the service HOST/localhost. Prints one line; exit 0 when the call was answered. --template '' sends no attributes;
+--out writes the response, chain or CMC, and beside it, as FILE.cer, the certificate.
 """
 import argparse, socket, struct, sys, uuid
 
@@ -17,8 +18,10 @@ ap.add_argument("--auth", default="kerberos", choices=["kerberos", "spnego"])
 ap.add_argument("--level", default="privacy", choices=["privacy", "integrity"])
 ap.add_argument("--no-hdr", action="store_true", help="do not ask for signed headers")
 ap.add_argument("--frag", type=int, default=5840)
-ap.add_argument("--template", default="User")
+ap.add_argument("--template", default="User", help="its name, or attributes as they are sent")
 ap.add_argument("--id", type=int, default=0)
+ap.add_argument("--flags", type=lambda text: int(text, 0), default=0, help="dwFlags")
+ap.add_argument("--out")
 A = ap.parse_args()
 U = lambda s: uuid.UUID(s).bytes_le
 IFACE = (U("91ae6020-9e3c-11cf-8d7c-00aa00c091be"), 0)
@@ -129,7 +132,9 @@ ca, csr = A.ca, b"" if A.id else open(A.csr, "rb").read()
 blob = lambda v, ref: al(struct.pack("<III", len(v), ref, len(v)) + v) if v else struct.pack("<II", 0, 0)
 u = (ca + "\0").encode("utf-16le")
 s = al(struct.pack("<IIII", 0x20004, len(u) // 2, 0, len(u) // 2) + u)
-stub = struct.pack("<I", 0) + s + struct.pack("<I", A.id) + blob(f"CertificateTemplate:{A.template}\0".encode("utf-16le") if csr else b"", 0x20008) + blob(csr, 0x2000C)
+attributes = "\0" if not A.template else A.template + "\0" if ":" in A.template else f"CertificateTemplate:{A.template}\0"
+stub = (struct.pack("<I", A.flags) + s + struct.pack("<I", A.id)
+        + blob(attributes.encode("utf-16le") if csr and A.template else b"", 0x20008) + blob(csr, 0x2000C))
 room = (A.frag - 24 - 8 - 128) & ~15
 pos = 0
 while pos == 0 or pos < len(stub):
@@ -170,5 +175,8 @@ for _ in range(3):
     else:
         b.append(b"")
 q += -q % 4
+if A.out:
+    open(A.out, "wb").write(b[0])
+    open(A.out + ".cer", "wb").write(b[1])
 print("request", rid, "disposition %#x hresult %#x" % (disp, struct.unpack_from("<I", out, q)[0]), "chain", len(b[0]), "cert", len(b[1]),
       b[2].decode("utf-16le").rstrip("\0"), "|", A.auth, A.level, "header signing" if whole else "no header signing", nfrag, "fragments")

@@ -98,6 +98,15 @@ impl Context {
 
     /// `gss_wrap_iov_length`: the octets of the token that [`Self::seal`] makes for so many octets.
     pub(crate) fn seal_length(&mut self, length: usize) -> Result<usize, Status> {
+        self.length(length, 1)
+    }
+
+    /// The octets of what [`Self::mic`] makes: as many as a token without sealing has (RFC 4121 4.2.6).
+    pub(crate) fn mic_length(&mut self) -> Result<usize, Status> {
+        self.length(0, 0)
+    }
+
+    fn length(&mut self, length: usize, sealed: c_int) -> Result<usize, Status> {
         let (mut minor, mut confidential) = (0, 0);
         let mut stub = vec![0; length];
         let mut buffers =
@@ -107,7 +116,7 @@ impl Context {
             (self.api.gss_wrap_iov_length)(
                 &mut minor,
                 self.handle,
-                1,
+                sealed,
                 0,
                 &mut confidential,
                 buffers.as_mut_ptr(),

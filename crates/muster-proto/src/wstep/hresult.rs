@@ -28,6 +28,8 @@ results! {
     S_OK = 0;
     /// Not implemented.
     E_NOTIMPL = 0x8000_4001;
+    /// An unspecified failure.
+    E_FAIL = 0x8000_4005;
     /// The caller may not do this.
     E_ACCESSDENIED = 0x8007_0005;
     /// The data is invalid.

@@ -130,10 +130,71 @@ impl RequestAttributes {
     }
 }
 
+/// The attributes in a caller's text: name and value of each line that has both (MS-WCCE 3.2.1.4.2.1.2). In names, blanks
+/// and minus signs have no meaning; lines without a colon are ignored.
+pub fn attribute_lines(text: &str) -> impl Iterator<Item = (String, &str)> {
+    text.split(['\n', '\r']).filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let name: String = name.chars().filter(|character| !"- \t".contains(*character)).collect();
+        let value = value.trim();
+        (!name.is_empty() && !value.is_empty()).then_some((name, value))
+    })
+}
+
+/// The sanitized form of an authority's name: what not every system can have in a name is `!` and four hexadecimal digits
+/// (MS-WCCE 3.1.1.4.1.1).
+#[must_use]
+pub fn sanitized(name: &str) -> String {
+    name.encode_utf16().fold(String::new(), |mut sanitized, unit| {
+        match u8::try_from(unit).map(char::from) {
+            Ok(plain @ ' '..='~') if !"!\"#%&'()*+,/:;<=>?[\\]^`{|}".contains(plain) => sanitized.push(plain),
+            Ok(_) | Err(_) => sanitized.push_str(&format!("!{unit:04x}")),
+        }
+        sanitized
+    })
+}
+
+/// The sanitized form of at most 57 characters: of a longer one, what is behind the first 51 is five digits of a sum.
+#[must_use]
+pub fn sanitized_short(name: &str) -> String {
+    const KEPT: usize = 51;
+    let whole = sanitized(name);
+    if whole.len() <= KEPT {
+        return whole;
+    }
+    // Nothing of an escape is kept without the rest of it.
+    let escape = whole.get(..KEPT).and_then(|kept| kept.rfind('!')).filter(|at| at + 5 > KEPT);
+    let (kept, rest) = whole.split_at_checked(escape.unwrap_or(KEPT)).unwrap_or((&whole, ""));
+    let sum = rest.bytes().fold(0_u16, |sum, octet| sum.rotate_left(1).wrapping_add(octet.into()));
+    format!("{kept}-{sum:05}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn attributes_of_a_caller_are_taken_apart() {
+        let text = "CertificateTemplate: User \r\n -Some Name-:a:b\nwithout\n:none\nempty:\nCERTIFICATETEMPLATE:Web";
+        let lines: Vec<_> = attribute_lines(text).collect();
+        let expected = [("CertificateTemplate", "User"), ("SomeName", "a:b"), ("CERTIFICATETEMPLATE", "Web")];
+        assert_eq!(lines, expected.map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    #[test]
+    fn names_of_authorities_are_sanitized() {
+        assert_eq!(sanitized("Corp Issuing CA-1"), "Corp Issuing CA-1");
+        assert_eq!(sanitized("A/B (C)"), "A!002fB !0028C!0029");
+        assert_eq!(sanitized("Größe"), "Gr!00f6!00dfe");
+        assert_eq!(sanitized_short("Corp Issuing CA-1"), "Corp Issuing CA-1");
+        let long = "x".repeat(51);
+        assert_eq!(sanitized_short(&long), long);
+        // 0x79, then twice that and 0x7a.
+        assert_eq!(sanitized_short(&format!("{long}yz")), format!("{long}-{:05}", 0x79 * 2 + 0x7a));
+        let cut = format!("{}é", "x".repeat(49));
+        assert!(sanitized_short(&cut).starts_with(&format!("{}-", "x".repeat(49))), "{}", sanitized_short(&cut));
+    }
 
     #[test]
     fn attributes_are_lines_in_one_text() {

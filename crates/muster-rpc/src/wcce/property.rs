@@ -26,6 +26,12 @@ pub enum PropertyId {
     DnsName,
     /// The templates: names and object identifiers, a line each.
     Templates,
+    /// How many signing certificates there are.
+    SigningCertificateCount,
+    /// How many exchange certificates there are.
+    ExchangeCertificateCount,
+    /// The sanitized name in its short form.
+    SanitizedShortName,
 }
 
 /// How a property is encoded.
@@ -40,6 +46,27 @@ pub enum PropertyType {
 }
 
 impl PropertyId {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Name,
+        Self::SanitizedName,
+        Self::Kind,
+        Self::SigningCertificate,
+        Self::Chain,
+        Self::ExchangeCertificate,
+        Self::DnsName,
+        Self::Templates,
+        Self::SigningCertificateCount,
+        Self::ExchangeCertificateCount,
+        Self::SanitizedShortName,
+    ];
+
+    /// The property with this number.
+    #[must_use]
+    pub fn of(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|property| property.codes().0 == number)
+    }
+
     /// Number and encoding.
     #[must_use]
     pub const fn codes(self) -> (u32, PropertyType) {
@@ -52,12 +79,17 @@ impl PropertyId {
             Self::ExchangeCertificate => (0x0f, PropertyType::Binary),
             Self::DnsName => (0x16, PropertyType::Text),
             Self::Templates => (0x1d, PropertyType::Text),
+            Self::SigningCertificateCount => (0x0b, PropertyType::Long),
+            Self::ExchangeCertificateCount => (0x0e, PropertyType::Long),
+            Self::SanitizedShortName => (0x28, PropertyType::Text),
         }
     }
 }
 
 impl PropertyType {
-    const fn code(self) -> u32 {
+    /// The number of the encoding.
+    #[must_use]
+    pub const fn code(self) -> u32 {
         match self {
             Self::Long => 1,
             Self::Binary => 3,

@@ -50,6 +50,9 @@ pub enum KerberosError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The keys for calls over RPC are of no use.
+    #[error("rpc: {0}")]
+    Rpc(String),
     /// A certificate of a proxy cannot be read.
     #[error("tls.proxy_certificates: {0}")]
     Proxy(String),

@@ -44,6 +44,9 @@ pub struct File {
     /// Active Directory domains whose accounts may enroll, by DNS name.
     #[serde(default)]
     pub directory: BTreeMap<String, Directory>,
+    /// Enrollment over RPC, MS-ICPR and MS-WCCE. Off without this table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpc: Option<Rpc>,
     /// Bounds on what callers may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -351,23 +354,47 @@ pub struct Directory {
     pub trusted_by: Option<String>,
 }
 
+/// `[rpc]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rpc {
+    /// Address and port of the endpoint mapper, where clients begin. Windows knows no other port than 135, which only root
+    /// or a service with `CAP_NET_BIND_SERVICE` can take.
+    #[serde(default = "defaults::rpc_address")]
+    pub address: SocketAddr,
+    /// Address and port of the calls themselves; the endpoint mapper tells clients the port.
+    pub request_address: SocketAddr,
+    /// The realm of the callers' tickets; there has to be a `[kerberos."REALM"]`.
+    pub realm: String,
+    /// File with the keys of `services`; by default that of the realm. AES alone, readable by the service alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keytab: Option<PathBuf>,
+    /// Names of this machine in tickets, such as `HOST/pki.corp.example` and `RPCSS/pki.corp.example`: both, for each host name
+    /// that clients use. The host of the first is what clients are told.
+    pub services: Vec<String>,
+    /// Take calls of clients that seal the arguments but do not sign the headers of their messages, as impacket and Certipy.
+    /// Whoever is in between can then change which method is called.
+    #[serde(default)]
+    pub unsigned_headers: bool,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Largest message, in bytes, 4096 to 262144.
+    /// Largest message, and largest request over RPC, in bytes, 4096 to 262144.
     pub body_bytes: usize,
-    /// Seconds for the TLS handshake.
+    /// Seconds for the TLS handshake, or for the authentication of a connection of RPC.
     pub handshake_seconds: u64,
     /// Seconds for the headers of a request, also between two requests of a connection.
     pub header_seconds: u64,
-    /// Seconds for the body of a request.
+    /// Seconds for the body of a request, or for a call over RPC to arrive.
     pub body_seconds: u64,
     /// Seconds for an answer to be read by its client, once it does not fit into what the network holds.
     pub write_seconds: u64,
     /// Connections of one address none of whose requests was authenticated yet.
     pub unauthenticated_connections_per_address: usize,
-    /// Connections altogether.
+    /// Connections altogether; of RPC as many again.
     pub connections: usize,
     /// Requests of one account that may wait for an officer, 1 to 1000000; more are refused.
     pub waiting_requests_per_account: u32,
@@ -400,6 +427,7 @@ impl Default for Limits {
 
 /// Every default that is not a bound.
 mod defaults {
+    use std::net::SocketAddr;
     use std::path::PathBuf;
 
     use super::Backend;
@@ -418,6 +446,9 @@ mod defaults {
     }
     pub(super) const fn backend() -> Backend {
         Backend::Embedded
+    }
+    pub(super) fn rpc_address() -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], 135)) // "0.0.0.0:135"
     }
     pub(super) const fn priority() -> u32 {
         1

@@ -12,6 +12,7 @@ use super::{Advertised, CaSettings, Endpoint, Listener, Service, Settings, TlsSe
 
 mod authorities;
 mod domains;
+mod rpc;
 
 /// A broken rule.
 pub(super) struct Fault {
@@ -104,6 +105,7 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         enrollment_endpoints,
         advertised,
         client_trust: domains::client_trust(tree, base, &directories)?,
+        rpc: rpc::rpc(tree, base, &kerberos, &authorities)?,
         directories,
         kerberos,
         proxy_certificates: tree.tls.proxy_certificates.iter().map(|file| base.join(file)).collect(),

@@ -1,0 +1,258 @@
+//! Calls for certificates: an authenticated caller, a request or the number of an earlier one, and what becomes of it.
+
+use std::net::SocketAddr;
+
+use muster_core::request::RequestId;
+use muster_core::{Caller, Method};
+use muster_gss::{Pac, Principal};
+use muster_proto::wcce::{ResponseStatus, build_certs_only};
+use muster_rpc::Interface;
+use muster_rpc::dcom::{RELEASE, Version, parse_release, parse_this, that};
+use muster_rpc::ndr::{NdrError, Reader};
+use muster_rpc::server::Call;
+use muster_rpc::status::{FaultStatus, HResult};
+use muster_rpc::wcce::{
+    CERT_SERVER_REQUEST, CertReply, CertRequest, Disposition, GET_CA_CERT, GET_CA_PROPERTY, PING, PING2,
+    REQUEST, REQUEST2, attribute_lines,
+};
+
+use super::{Rpc, properties};
+use crate::config::Endpoint;
+use crate::decode;
+use crate::enroll::Reply;
+use crate::fault::{ServiceError, Unavailable};
+use crate::record::Record;
+use crate::wstep::full_response;
+
+/// Octets of the request in one call may be as many as over HTTPS.
+const TOO_LARGE: HResult = HResult::OUT_OF_MEMORY;
+
+/// Who is calling.
+pub(super) struct Peer {
+    /// From where.
+    pub(super) address: SocketAddr,
+    /// Whose ticket it was.
+    pub(super) principal: Principal,
+    /// What the directory says of them.
+    pub(super) pac: Option<Pac>,
+}
+
+/// The results of a call.
+pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8>, FaultStatus> {
+    let stub = call.stub.as_slice();
+    if call.interface == Interface::CertPassage {
+        return match (call.opnum, CertRequest::parse_passage(stub)) {
+            (CERT_SERVER_REQUEST, Ok(request)) => {
+                Ok(request_for(rpc, peer, &rpc.settings.passage, request).await.to_passage())
+            }
+            // Attributes that do not end with NUL (MS-ICPR 3.2.4.1.1).
+            (CERT_SERVER_REQUEST, Err(NdrError::Text(_))) => {
+                Ok(failed(HResult::INVALID_ARGUMENT, 0, String::new()).to_passage())
+            }
+            (CERT_SERVER_REQUEST, Err(_)) => Err(FaultStatus::BAD_STUB_DATA),
+            (_, _) => Err(FaultStatus::OP_RANGE),
+        };
+    }
+    let version = parse_this(&mut Reader::new(stub)).map_err(|_| FaultStatus::BAD_STUB_DATA)?;
+    if version.major != Version::NEWEST.major || version > Version::NEWEST {
+        return Err(FaultStatus::VERSION_MISMATCH);
+    }
+    if !call.object.is_some_and(|object| rpc.object.has(call.interface, object)) {
+        return Err(FaultStatus::INVALID_OBJECT);
+    }
+    let unreadable = |_: NdrError| FaultStatus::BAD_STUB_DATA;
+    let endpoint = &rpc.settings.object;
+    match (call.interface, call.opnum) {
+        (Interface::CertRequest | Interface::CertRequest2, REQUEST) => {
+            let request = CertRequest::parse_request(stub).map_err(unreadable)?;
+            Ok(request_for(rpc, peer, endpoint, request).await.to_object())
+        }
+        (Interface::CertRequest2, REQUEST2) => {
+            let request = CertRequest::parse_request2(stub).map_err(unreadable)?;
+            Ok(request_for(rpc, peer, endpoint, request).await.to_object())
+        }
+        (Interface::CertRequest | Interface::CertRequest2, PING)
+        | (Interface::CertRequest2, PING2) => properties::ping(rpc, stub).map_err(unreadable),
+        (Interface::CertRequest | Interface::CertRequest2, GET_CA_CERT) => {
+            properties::certificate(rpc, stub).map_err(unreadable)
+        }
+        (Interface::CertRequest2, GET_CA_PROPERTY) => {
+            properties::property(rpc, peer, stub).await.map_err(unreadable)
+        }
+        (Interface::RemUnknown, RELEASE) => {
+            parse_release(stub).map_err(unreadable)?;
+            Ok(that(|writer| {
+                writer.u32(HResult::OK.0);
+            }))
+        }
+        (
+            Interface::EndpointMapper
+            | Interface::ObjectExporter
+            | Interface::RemoteActivator
+            | Interface::RemUnknown
+            | Interface::CertPassage
+            | Interface::CertRequest
+            | Interface::CertRequest2,
+            _,
+        ) => Err(FaultStatus::OP_RANGE),
+    }
+}
+
+/// The account behind a caller's ticket, as it is now.
+pub(super) async fn caller(rpc: &Rpc, peer: &Peer) -> Result<Caller, ServiceError> {
+    let identities = &rpc.enrollment.identities;
+    let principal = identities.of_ticket(&peer.principal, peer.pac.as_ref()).await?;
+    Ok(Caller::authenticated(principal, Method::Kerberos))
+}
+
+fn failed(result: HResult, request_id: u32, message: String) -> CertReply {
+    let (response, certificate) = (Vec::new(), Vec::new());
+    let disposition = Disposition::Failed(result);
+    CertReply { result, request_id, disposition, response, certificate, message }
+}
+
+/// One request or query, with its event in the log and, if it is refused, its record in the audit log.
+async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, request: CertRequest) -> CertReply {
+    let mut record = Record::begin(peer.address, &endpoint.uri);
+    let state = &rpc.state;
+    let asks = request.request.is_empty();
+    record.operation = if asks { "query_token_status" } else { "issue" };
+    if !rpc.is_called(request.authority.as_deref()) {
+        record.end(0, "RPC_ARGUMENT", Some("the call is for another authority"));
+        return failed(HResult::INVALID_ARGUMENT, 0, String::new());
+    }
+    if request.request.len() > state.settings.limits.body_bytes {
+        record.end(0, "RPC_ARGUMENT", Some("the request is larger than limits.body_bytes"));
+        return failed(TOO_LARGE, 0, String::new());
+    }
+    // One of both says which request is meant (MS-WCCE 3.2.1.4.3.1.2).
+    if asks && (request.request_id == 0) == request.serial.is_none() {
+        record.end(0, "RPC_ARGUMENT", Some("the call names no request"));
+        return failed(HResult::INVALID_ARGUMENT, 0, String::new());
+    }
+    let full = request.flags.full_response;
+    let outcome = match decide(rpc, peer, endpoint, request, &mut record).await {
+        Ok(reply) => encode(rpc, reply, full),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(reply) => {
+            record.end(0, "ok", None);
+            reply
+        }
+        Err(error) => {
+            state.readiness.note(&error);
+            state.refusals.record(&state.store, &record, &error, state.clock.now()).await;
+            let sentence = error.to_string();
+            let detail = error.detail().unwrap_or_else(|| sentence.clone());
+            record.end(0, error.code(), Some(&detail));
+            let message = format!("{sentence} (reference {})", record.reference);
+            refusal(rpc, &error, asks, full, message)
+        }
+    }
+}
+
+async fn decide(
+    rpc: &Rpc,
+    peer: &Peer,
+    endpoint: &Endpoint,
+    request: CertRequest,
+    record: &mut Record,
+) -> Result<Reply, ServiceError> {
+    let enrollment = &rpc.enrollment;
+    // Before anybody is looked up: what is found then is true as long as this does not change.
+    record.seen = Some(enrollment.store.generations().await?);
+    let caller = caller(rpc, peer).await?;
+    record.authenticated(&caller);
+    if request.request.is_empty() {
+        return match (RequestId::new(request.request_id), request.serial) {
+            (Some(id), None) => enrollment.status(&caller, endpoint, id, record).await,
+            // By serial number nothing is found here.
+            (_, serial) => Err(ServiceError::NoSuchRequest(serial.unwrap_or_default())),
+        };
+    }
+    let mut submission = decode::submission(&request.request)?;
+    record.sha1 = submission.sha1_signature;
+    let attributes = request.attributes.unwrap_or_default();
+    let mut dropped = Vec::new();
+    for (name, value) in attribute_lines(&attributes) {
+        if name.eq_ignore_ascii_case("CertificateTemplate") {
+            decode::name_template(&mut submission.template, value);
+        } else {
+            dropped.push(name);
+        }
+    }
+    if !dropped.is_empty() {
+        // None of them decides anything here, whoever sends it (ESC6, ESC7).
+        let names: String = dropped.join(", ").chars().filter(|c| !c.is_control()).take(200).collect();
+        tracing::info!(reference = record.reference, names, "attributes of a request are not used");
+    }
+    enrollment.submit(&caller, endpoint, submission, record).await
+}
+
+fn encode(rpc: &Rpc, reply: Reply, full: bool) -> Result<CertReply, ServiceError> {
+    let authority = &rpc.enrollment.authority;
+    let seconds = u64::try_from(rpc.state.clock.now().0).unwrap_or_default();
+    let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let unbuilt = |error| Unavailable::Signer(format!("the response cannot be built: {error}"));
+    Ok(match reply {
+        Reply::Issued { id, certificate } => CertReply {
+            result: HResult::OK,
+            request_id: id.number(),
+            disposition: Disposition::Issued,
+            response: if full {
+                full_response(ResponseStatus::Issued { certificate: &certificate }, authority)?
+            } else {
+                build_certs_only(&[&certificate, authority.certificate()]).map_err(unbuilt)?
+            },
+            certificate,
+            message: "Issued".to_owned(),
+        },
+        Reply::Pending { id } => {
+            let status = ResponseStatus::Pending { request_id: id.number().into(), received };
+            CertReply {
+                result: HResult::OK,
+                request_id: id.number(),
+                disposition: Disposition::Pending,
+                response: if full { full_response(status, authority)? } else { Vec::new() },
+                certificate: Vec::new(),
+                message: "Taken Under Submission".to_owned(),
+            }
+        }
+    })
+}
+
+/// What a caller is told who does not get a certificate. What policy or the request itself is the reason for is a
+/// disposition of a call that succeeded; all else is a call that failed.
+fn refusal(rpc: &Rpc, error: &ServiceError, asks: bool, full: bool, message: String) -> CertReply {
+    let result = HResult(error.hresult().code());
+    let (decided, id) = match error {
+        ServiceError::Refused { id, .. } => (true, *id),
+        ServiceError::Request(_) => (true, None),
+        ServiceError::RequestFailed(id) => (false, Some(*id)),
+        ServiceError::Http(_)
+        | ServiceError::Envelope(_)
+        | ServiceError::Destination(_)
+        | ServiceError::Enrollment(_)
+        | ServiceError::Policy(_)
+        | ServiceError::Authentication(_)
+        | ServiceError::NoSuchRequest(_)
+        | ServiceError::NoKeyExchange
+        | ServiceError::Unavailable(_)
+        | ServiceError::Internal(_) => (false, None),
+    };
+    let denied = ResponseStatus::Denied { reason: &message };
+    let response = if full && decided {
+        full_response(denied, &rpc.enrollment.authority).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let request_id = id.map_or(0, RequestId::number);
+    let reply = CertReply { response, ..failed(result, request_id, message) };
+    match (decided, asks) {
+        (true, false) => CertReply { result: HResult::OK, ..reply },
+        // Of an earlier request the method itself says why it was denied (MS-WCCE 3.2.1.4.3.1.2).
+        (true, true) => CertReply { disposition: Disposition::Denied, ..reply },
+        (false, _) => reply,
+    }
+}
