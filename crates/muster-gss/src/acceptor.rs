@@ -230,6 +230,9 @@ impl Acceptor {
     pub fn accept(&self, token: &[u8], bindings: &[ChannelBinding]) -> Result<Accepted, Refused> {
         let token = InitialToken::parse(token)?;
         let service = self.service(&token.ticket)?;
+        if !service.name.is_http() {
+            return Err(Refused::WrongService(service.name.to_string()));
+        }
         let kerberos = token.kerberos();
         let binding = match bindings {
             [] => return Err(Refused::NoChannelBinding),

@@ -121,7 +121,11 @@ impl<S: Security> Protection<S> {
     }
 
     fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
-        if self.level == PRIVACY { self.security.token_length(stub) } else { self.security.signature_length() }
+        if self.level == PRIVACY {
+            self.security.token_length(stub)
+        } else {
+            self.security.signature_length()
+        }
     }
 
     fn protect(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
@@ -133,7 +137,12 @@ impl<S: Security> Protection<S> {
         }
     }
 
-    fn verify(&mut self, pdu: &Pdu<'_>, stub: &mut [u8], verifier: &Verifier<'_>) -> Result<(), SecurityError> {
+    fn verify(
+        &mut self,
+        pdu: &Pdu<'_>,
+        stub: &mut [u8],
+        verifier: &Verifier<'_>,
+    ) -> Result<(), SecurityError> {
         let (header, trailer) = self.around(pdu.signed, verifier.trailer);
         if self.level == PRIVACY {
             self.security.unseal(header, stub, trailer, verifier.token)

@@ -214,11 +214,11 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
             if !headers && !self.terms.unsigned_headers {
                 return Err(refuse(RpcError::NoHeaderSigning));
             }
-            let level = if self.terms.integrity && verifier.auth_level == INTEGRITY { INTEGRITY } else { PRIVACY };
+            let level =
+                if self.terms.integrity && verifier.auth_level == INTEGRITY { INTEGRITY } else { PRIVACY };
             let context_id = verifier.context_id;
             let security = auth_type.and_then(&mut self.provider);
-            self.protection =
-                security.map(|security| Protection { security, context_id, level, headers });
+            self.protection = security.map(|security| Protection { security, context_id, level, headers });
         }
         let Some(protection) = &mut self.protection else {
             return Err(refuse(RpcError::AuthType(verifier.auth_type)));

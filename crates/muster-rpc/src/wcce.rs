@@ -6,7 +6,8 @@ mod property;
 mod request;
 
 pub use attributes::{
-    AttributeError, AuthorityName, RequestAttributes, TemplateName, attribute_lines, sanitized, sanitized_short,
+    AttributeError, AuthorityName, RequestAttributes, TemplateName, attribute_lines, sanitized,
+    sanitized_short,
 };
 pub use property::{
     PropertyId, PropertyType, ca_certificate, ca_property, parse_ca_certificate, parse_ca_property,

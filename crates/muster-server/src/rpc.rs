@@ -14,7 +14,7 @@ mod requests;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use muster_gss::{Acceptor, AcceptorSettings, Framing, Gss, ReplayCache};
+use muster_gss::{Acceptor, AcceptorSettings, Framing, Gss, ReplayCache, ServiceName};
 use muster_rpc::security::AuthType;
 use muster_rpc::server::{Server, Terms};
 use muster_rpc::wcce::{sanitized, sanitized_short};
@@ -87,9 +87,8 @@ impl Rpc {
         [mapper, requests]: [u16; 2],
     ) -> Result<Arc<Self>, KerberosError> {
         let wrong = |problem: String| KerberosError::Rpc(problem);
-        let service = |name: &String| format!("{name}@{}", settings.realm).parse();
-        let services: Result<Vec<_>, muster_gss::ServiceNameError> =
-            settings.services.iter().map(service).collect();
+        let service = |name: &String| ServiceName::of_rpc(&format!("{name}@{}", settings.realm));
+        let services: Result<Vec<_>, _> = settings.services.iter().map(service).collect();
         let acceptor = AcceptorSettings {
             keytab: settings.keytab.clone(),
             services: services.map_err(|error| wrong(error.to_string()))?,
@@ -117,10 +116,7 @@ impl Rpc {
     }
 
     /// The state of a connection that was just accepted.
-    fn connection(
-        &self,
-        door: Door,
-    ) -> Connection<impl FnMut(AuthType) -> Option<Accepting> + Send + use<>> {
+    fn connection(&self, door: Door) -> Connection<impl FnMut(AuthType) -> Option<Accepting> + Send + use<>> {
         let (offered, port, max_stub): (&[Interface], _, _) = match door {
             Door::Mapper => (
                 &[Interface::EndpointMapper, Interface::ObjectExporter, Interface::RemoteActivator],

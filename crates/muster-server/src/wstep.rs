@@ -90,7 +90,10 @@ fn encode(
     })
 }
 
-pub(crate) fn full_response(status: ResponseStatus<'_>, authority: &Authority) -> Result<Vec<u8>, ServiceError> {
+pub(crate) fn full_response(
+    status: ResponseStatus<'_>,
+    authority: &Authority,
+) -> Result<Vec<u8>, ServiceError> {
     wcce::build_response(status, &[authority.certificate()], authority.response_signer())
         .map_err(|error| Unavailable::Signer(format!("the CMC response cannot be built: {error}")).into())
 }

@@ -106,7 +106,8 @@ fn all() -> Vec<ServiceError> {
         AuthError::CertificateMissing.into(),
         AuthError::NegotiateMissing.into(),
         AuthError::TicketAccount("alice@CORP.EXAMPLE".to_owned()).into(),
-        AuthError::Rpc("the peer uses the protection level 5 instead of packet privacy (6)".to_owned()).into(),
+        AuthError::Rpc("the peer uses the protection level 5 instead of packet privacy (6)".to_owned())
+            .into(),
         AuthError::CertificateUnknown.into(),
         AuthError::CertificatePurpose.into(),
         AuthError::CertificateNotYetValid(DAY).into(),

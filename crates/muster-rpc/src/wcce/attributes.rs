@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn attributes_of_a_caller_are_taken_apart() {
-        let text = "CertificateTemplate: User \r\n -Some Name-:a:b\nwithout\n:none\nempty:\nCERTIFICATETEMPLATE:Web";
+        let text =
+            "CertificateTemplate: User \r\n -Some Name-:a:b\nwithout\n:none\nempty:\nCERTIFICATETEMPLATE:Web";
         let lines: Vec<_> = attribute_lines(text).collect();
         let expected = [("CertificateTemplate", "User"), ("SomeName", "a:b"), ("CERTIFICATETEMPLATE", "Web")];
         assert_eq!(lines, expected.map(|(name, value)| (name.to_owned(), value)));
@@ -193,7 +194,11 @@ mod tests {
         // 0x79, then twice that and 0x7a.
         assert_eq!(sanitized_short(&format!("{long}yz")), format!("{long}-{:05}", 0x79 * 2 + 0x7a));
         let cut = format!("{}é", "x".repeat(49));
-        assert!(sanitized_short(&cut).starts_with(&format!("{}-", "x".repeat(49))), "{}", sanitized_short(&cut));
+        assert!(
+            sanitized_short(&cut).starts_with(&format!("{}-", "x".repeat(49))),
+            "{}",
+            sanitized_short(&cut)
+        );
     }
 
     #[test]

@@ -123,7 +123,8 @@ async fn one(
                 send(&mut stream, &octets).await?;
             }
             Err(error) => {
-                if matches!(error, RpcError::Security(_) | RpcError::AuthLevel(_) | RpcError::Unprotected(_)) {
+                if matches!(error, RpcError::Security(_) | RpcError::AuthLevel(_) | RpcError::Unprotected(_))
+                {
                     refused(rpc, peer, Accepting::refusal(server.security(), &error)).await;
                 }
                 return Err(io::Error::other(error));
@@ -178,4 +179,3 @@ async fn refused(rpc: &Rpc, peer: SocketAddr, error: crate::fault::AuthError) {
     state.refusals.record(&state.store, &record, &error, state.clock.now()).await;
     record.end(0, error.code(), Some(&sentence));
 }
-

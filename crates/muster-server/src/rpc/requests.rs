@@ -71,8 +71,9 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
             let request = CertRequest::parse_request2(stub).map_err(unreadable)?;
             Ok(request_for(rpc, peer, endpoint, request).await.to_object())
         }
-        (Interface::CertRequest | Interface::CertRequest2, PING)
-        | (Interface::CertRequest2, PING2) => properties::ping(rpc, stub).map_err(unreadable),
+        (Interface::CertRequest | Interface::CertRequest2, PING) | (Interface::CertRequest2, PING2) => {
+            properties::ping(rpc, stub).map_err(unreadable)
+        }
         (Interface::CertRequest | Interface::CertRequest2, GET_CA_CERT) => {
             properties::certificate(rpc, stub).map_err(unreadable)
         }

@@ -43,13 +43,7 @@ impl<'k> Bed<'k> {
         site.serve();
         site.account(&format!("alice@{}", kdc::REALM), "user", &["--email", "alice@corp.example"]);
         site.account(&format!("bob@{}", kdc::REALM), "user", &["--email", "bob@corp.example"]);
-        let user = site.muster("template", &["show", "User"]);
-        let approved = user.lines().filter(|line| !line.starts_with("oid")).map(|line| match line {
-            "name = \"User\"" => "name = \"Approved\"",
-            line => line,
-        });
-        let approved: Vec<&str> = approved.collect();
-        site.template(&approved.join("\n").replace("approval = false", "approval = true"));
+        site.template(APPROVED);
         for name in ["alice", "bob", "mallory"] {
             kdc.add_user(name, &format!("{name}-pw"));
         }
@@ -102,3 +96,27 @@ impl<'k> Bed<'k> {
         ids.max().unwrap().to_string()
     }
 }
+
+const APPROVED: &str = r#"
+name = "Approved"
+display_name = "Approved by an officer"
+kind = "user"
+eku = ["1.3.6.1.5.5.7.3.2"]
+
+[subject]
+source = "identity"
+
+[key]
+algorithms = ["p256"]
+usage = ["digital_signature"]
+
+[validity]
+days = 30
+renew_before_days = 5
+
+[issuance]
+approval = true
+
+[permissions]
+enroll = ["group:users"]
+"#;

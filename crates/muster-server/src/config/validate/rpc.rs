@@ -59,8 +59,10 @@ pub(super) fn rpc(
         return fault("rpc.services", "needs names such as HOST/pki.corp.example and RPCSS/pki.corp.example");
     };
     let others = tree.listener.iter().map(|(name, listener)| (format!("listener.{name}"), listener.address));
-    let mut taken: Vec<_> = others.chain([("publication".to_owned(), tree.publication.address)]).collect();
-    for (key, address) in [("rpc.address", written.address), ("rpc.request_address", written.request_address)] {
+    let publication = tree.publication.as_ref().map(|it| ("publication".to_owned(), it.address));
+    let mut taken: Vec<_> = others.chain(publication).collect();
+    for (key, address) in [("rpc.address", written.address), ("rpc.request_address", written.request_address)]
+    {
         if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address && address.port() != 0) {
             return fault(key, format!("{address} is used by {other}"));
         }
