@@ -1,5 +1,4 @@
 //! Enrollment over RPC, driven by programs that share no code with it: a client of its own kind over MIT's library.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
 
 mod rpc;
 

@@ -12,6 +12,31 @@ const MINIMAL: &str = include_str!("../../../../docs/samples/minimal.toml");
 const BROKEN: &[(&str, &str, &str)] = &[
     (
         "[ca.\"Example CA\"]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[rpc]\nrequest_address = \"127.0.0.1:4\"\nrealm = \"OTHER.EXAMPLE\"\nservices = []\n[ca.\"Example CA\"]",
+        "9: rpc.realm: there is no [kerberos.\"OTHER.EXAMPLE\"]",
+    ),
+    (
+        "[ca.\"Example CA\"]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[rpc]\nrequest_address = \"127.0.0.1:4\"\nrealm = \"CORP.EXAMPLE\"\nservices = []\n[ca.\"Example CA\"]",
+        "10: rpc.services: needs names such as HOST/pki.corp.example and RPCSS/pki.corp.example",
+    ),
+    (
+        "[ca.\"Example CA\"]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[rpc]\nrequest_address = \"127.0.0.1:4\"\nrealm = \"CORP.EXAMPLE\"\nservices = [\"HTTP/pki.example\"]\n[ca.\"Example CA\"]",
+        "10: rpc.services: 'HTTP/pki.example' must be HOST/ or RPCSS/ and a host name in lower case",
+    ),
+    (
+        "[ca.\"Example CA\"]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[rpc]\nrequest_address = \"127.0.0.1:4\"\nrealm = \"CORP.EXAMPLE\"\nservices = [\"HOST/pki.example\"]\n[ca.\"Example CA\"]",
+        "10: rpc.services: lacks RPCSS/pki.example: clients ask for tickets of both names",
+    ),
+    (
+        "[ca.\"Example CA\"]",
+        "[kerberos.\"CORP.EXAMPLE\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[rpc]\naddress = \"127.0.0.1:4\"\nrequest_address = \"127.0.0.1:4\"\nrealm = \"CORP.EXAMPLE\"\nservices = [\"HOST/pki.example\", \"RPCSS/pki.example\"]\n[ca.\"Example CA\"]",
+        "9: rpc.request_address: 127.0.0.1:4 is used by rpc.address",
+    ),
+    (
+        "[ca.\"Example CA\"]",
         "[kerberos.\"corp.example\"]\nkeytab = \"k\"\nservices = [\"HTTP/pki.example\"]\n[ca.\"Example CA\"]",
         "4: kerberos.\"corp.example\": 'corp.example' is not the name of a realm: write it in upper case",
     ),
