@@ -237,6 +237,7 @@ fn refusal(rpc: &Rpc, error: &ServiceError, asks: bool, full: bool, message: Str
         | ServiceError::Enrollment(_)
         | ServiceError::Policy(_)
         | ServiceError::Authentication(_)
+        | ServiceError::Delegation(_)
         | ServiceError::NoSuchRequest(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)
