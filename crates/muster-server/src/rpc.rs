@@ -178,7 +178,9 @@ impl Object {
             Interface::EndpointMapper
             | Interface::ObjectExporter
             | Interface::RemoteActivator
-            | Interface::CertPassage => false,
+            | Interface::CertPassage
+            | Interface::CertAdmin
+            | Interface::CertAdmin2 => false,
         }
     }
 

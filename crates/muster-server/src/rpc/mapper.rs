@@ -36,7 +36,9 @@ pub(super) fn answer(rpc: &Rpc, host: IpAddr, call: &Call) -> Result<Vec<u8>, Fa
             | Interface::RemUnknown
             | Interface::CertPassage
             | Interface::CertRequest
-            | Interface::CertRequest2,
+            | Interface::CertRequest2
+            | Interface::CertAdmin
+            | Interface::CertAdmin2,
             _,
         ) => Err(FaultStatus::OP_RANGE),
     }
@@ -51,7 +53,9 @@ fn map(rpc: &Rpc, host: IpAddr, stub: &[u8]) -> Result<Vec<u8>, FaultStatus> {
         Interface::EndpointMapper
         | Interface::RemUnknown
         | Interface::CertRequest
-        | Interface::CertRequest2 => None,
+        | Interface::CertRequest2
+        | Interface::CertAdmin
+        | Interface::CertAdmin2 => None,
     };
     let found = Interface::ALL.into_iter().find(|interface| {
         let syntax = interface.syntax();

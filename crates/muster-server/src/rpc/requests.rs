@@ -93,7 +93,9 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
             | Interface::RemUnknown
             | Interface::CertPassage
             | Interface::CertRequest
-            | Interface::CertRequest2,
+            | Interface::CertRequest2
+            | Interface::CertAdmin
+            | Interface::CertAdmin2,
             _,
         ) => Err(FaultStatus::OP_RANGE),
     }
