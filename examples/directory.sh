@@ -50,7 +50,7 @@ serve() {
     "$muster" serve --config muster.toml 2>server.log &
     server=$!
     trap 'kill $server 2>/dev/null || true' EXIT
-    until grep -q 'serving revocation' server.log; do sleep 0.1; done
+    until grep -q 'listening' server.log; do sleep 0.1; done
     for _ in {1..50}; do [[ -s directory-corp.test.json ]] && return; sleep 0.2; done
     echo "the templates have not been read; see $PWD/server.log" >&2
     return 1

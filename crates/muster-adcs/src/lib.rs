@@ -30,5 +30,5 @@ pub use health::{Health, OfferedTemplate};
 pub use kerberos::Kerberos;
 pub use muster_rpc::csra::{RequestState, RevocationReason, Roles};
 pub use officer::{Found, Officer, RequestRow, Wanted};
-pub use reply::{Expected, Problem, check_reply};
+pub use reply::{Expected, Problem, check_issuer, check_reply};
 pub use settings::{Method, Settings, Timeouts};

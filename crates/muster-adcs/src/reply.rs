@@ -95,7 +95,7 @@ pub fn check_reply(certificate: &[u8], issuers: &[Vec<u8>], expected: &Expected)
 }
 
 /// Whether the authority has signed a certificate of whatever kind.
-pub(crate) fn check_issuer(certificate: &[u8], issuers: &[Vec<u8>]) -> Result<(), Problem> {
+pub fn check_issuer(certificate: &[u8], issuers: &[Vec<u8>]) -> Result<(), Problem> {
     is_issued_by(certificate, &Certificate::from_der(certificate).map_err(malformed)?, issuers)
 }
 

@@ -48,9 +48,10 @@
 //! # use muster_core::RequestId;
 //! # use muster_core::audit::Actor;
 //! # use muster_core::forwarding::{Expected, IdentityMode, RecordedSubmission};
-//! fn unrecorded(id: RequestId, request: Vec<u8>, expected: Expected) -> RecordedSubmission {
+//! # use muster_core::identity::AccountName;
+//! fn unrecorded(id: RequestId, requester: AccountName, request: Vec<u8>, expected: Expected) -> RecordedSubmission {
 //!     let (actor, identity) = (Actor::Service, IdentityMode::Delegate);
-//!     RecordedSubmission { id, ca: String::new(), actor, identity, request, expected }
+//!     RecordedSubmission { id, ca: String::new(), actor, requester, identity, request, expected }
 //! }
 //! ```
 //!
@@ -88,6 +89,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Actor;
+use crate::identity::AccountName;
 use crate::issuance::{LedgerError, RequestRecord};
 use crate::oid::Oid;
 use crate::request::RequestId;
@@ -298,7 +300,8 @@ impl Forwardable {
         let record =
             SubmissionRecord { request, ca: ca.to_owned(), identity, expected: expected.clone(), at };
         ledger.record_submission(record).await?;
-        Ok(RecordedSubmission { id, ca: ca.to_owned(), actor, identity, request: octets, expected })
+        let ca = ca.to_owned();
+        Ok(RecordedSubmission { id, ca, actor, requester, identity, request: octets, expected })
     }
 }
 
@@ -309,6 +312,7 @@ pub struct RecordedSubmission {
     id: RequestId,
     ca: String,
     actor: Actor,
+    requester: AccountName,
     identity: IdentityMode,
     request: Vec<u8>,
     expected: Expected,
@@ -325,6 +329,12 @@ impl RecordedSubmission {
     #[must_use]
     pub fn ca(&self) -> &str {
         &self.ca
+    }
+
+    /// The account that the certificate is for.
+    #[must_use]
+    pub const fn requester(&self) -> &AccountName {
+        &self.requester
     }
 
     /// In whose name.

@@ -32,6 +32,7 @@ use delegation::NoDelegation;
 
 pub(crate) use certificate::serial_of;
 pub(crate) use delegation::Delegation;
+pub(crate) use delegation::no_ticket;
 pub use hashing::hash_password;
 pub use kerberos::KerberosError;
 pub(crate) use kerberos::Ticket;
@@ -85,7 +86,6 @@ impl<'a> Authenticated<'a> {
 
     /// What a CA that is not of this installation can be asked by in the caller's name.
     #[must_use]
-    #[expect(dead_code, reason = "for requests that go to another CA")]
     pub(crate) const fn delegation(&self) -> &Delegation {
         &self.delegation
     }

@@ -49,7 +49,6 @@ pub(crate) enum Own {
     /// All.
     All,
     /// Those with these names.
-    #[expect(dead_code, reason = "for CAs that are not the embedded one, which follow")]
     Named(Vec<String>),
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use muster_core::Method;
 use muster_directory::ldap::LdapSettings;
 
-pub use file::IdentityMode;
+pub use muster_core::forwarding::IdentityMode;
 pub use reference::reference;
 pub(crate) use validate::encode_path;
 
@@ -104,6 +104,8 @@ pub struct AdcsSettings {
     pub certificates: Vec<PathBuf>,
     /// Who this service is there; `None` if no endpoint needs to be somebody.
     pub account: Option<OwnAccount>,
+    /// Certificate and key of the enrollment agent.
+    pub agent: Option<(PathBuf, PathBuf)>,
     /// Names of templates of the store that it issues from.
     pub templates: Vec<String>,
     /// For a connection.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::enroll::Enrollment;
 use crate::fault::ServiceError;
+use crate::forward::Forwarding;
 
 /// The way of a request to one CA.
 pub(crate) enum Desk {
     /// This installation signs.
     Embedded(Arc<Enrollment>),
+    /// Another CA does, and is asked.
+    Forwarding(Arc<Forwarding>),
 }
 
 impl Desk {
@@ -17,6 +20,7 @@ impl Desk {
     fn catalog(&self) -> &Catalog {
         match self {
             Self::Embedded(enrollment) => &enrollment.catalog,
+            Self::Forwarding(forwarding) => &forwarding.catalog,
         }
     }
 }
@@ -33,6 +37,16 @@ impl Desks {
     /// Their templates.
     pub(crate) fn catalogs(&self) -> impl Iterator<Item = &Catalog> {
         self.0.iter().map(|(_, desk)| desk.catalog())
+    }
+
+    /// Gives back what other CAs keep for this service.
+    pub(crate) async fn close(&self) {
+        for (_, desk) in &self.0 {
+            match desk {
+                Desk::Embedded(_) => {}
+                Desk::Forwarding(forwarding) => forwarding.backend.close().await,
+            }
+        }
     }
 
     /// The way to the CA of this name.

@@ -176,6 +176,11 @@ pub enum RequestFault {
         "The request inside names another requester than the agent that signed it; create a new request."
     )]
     RequesterDiffers,
+    /// It brings an attribute along that can change what another CA issues.
+    #[error(
+        "The request has the attribute {0}, which is not passed on to the certification authority; create a request without it."
+    )]
+    Attribute(String),
     /// A renewal that names a requester.
     #[error(
         "A renewal cannot be made on behalf of somebody; renew with the certificate, or have an agent enroll anew."
@@ -204,6 +209,41 @@ pub enum Unavailable {
     /// A directory does not answer.
     #[error("{0}")]
     Directory(String),
+    /// A CA that is not of this installation cannot be reached.
+    #[error("{0}")]
+    Ca(String),
+}
+
+/// What a CA that is not of this installation made of a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaError {
+    /// It said no.
+    #[error("The certification authority denied request {id}: {message}.")]
+    Denied {
+        /// The request.
+        id: RequestId,
+        /// Its reason, if it gave one with a number.
+        hresult: Option<u32>,
+        /// Its words.
+        message: String,
+        /// Its CMC full response, if it sent one.
+        full_response: Option<Vec<u8>>,
+    },
+    /// The connection broke when the request may have arrived.
+    #[error(
+        "It is not known whether the certification authority got request {0}, and it is not sent twice; ask for it later, or ask your administrator."
+    )]
+    Unknown(RequestId),
+    /// It answered with something else than was asked for.
+    #[error(
+        "The certification authority answered request {0} with something that was not asked for, and it is not passed on; ask your administrator."
+    )]
+    Untrusted(RequestId),
+    /// It cannot be asked in the caller's name. The text is for the log.
+    #[error(
+        "The certification authority cannot be asked in your name; ask your administrator to look into the log."
+    )]
+    Identity(String),
 }
 
 /// Everything that can go wrong between a message and its answer.
@@ -249,6 +289,9 @@ pub enum ServiceError {
     /// Another CA cannot be asked in the caller's name.
     #[error(transparent)]
     Delegation(#[from] DelegationError),
+    /// A CA that is not of this installation said no, or something else than was asked for.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// No CA exchange certificate could be made.
     #[error("This service has no key exchange certificate at the moment; ask again later.")]
     NoKeyExchange,
@@ -266,7 +309,7 @@ impl ServiceError {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Unavailable(cause) => Some(cause.to_string()),
-            Self::Internal(cause) => Some(cause.clone()),
+            Self::Internal(cause) | Self::Ca(CaError::Identity(cause)) => Some(cause.clone()),
             Self::Delegation(error) => error.detail(),
             Self::Http(_)
             | Self::Envelope(_)
@@ -278,6 +321,7 @@ impl ServiceError {
             | Self::Refused { .. }
             | Self::NoSuchRequest(_)
             | Self::RequestFailed(_)
+            | Self::Ca(CaError::Denied { .. } | CaError::Unknown(_) | CaError::Untrusted(_))
             | Self::NoKeyExchange => None,
         }
     }
@@ -298,16 +342,22 @@ impl ServiceError {
             Self::Request(RequestFault::RequesterTwice) => "REQUESTER_TWICE",
             Self::Request(RequestFault::RequesterDiffers) => "REQUESTER_DIFFERS",
             Self::Request(RequestFault::RenewalOnBehalf) => "RENEWAL_ON_BEHALF",
+            Self::Request(RequestFault::Attribute(_)) => "REQUEST_ATTRIBUTE",
             Self::Refused { refusal, .. } => refusal.code(),
             Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
             Self::RequestFailed(_) => "REQUEST_FAILED",
             Self::Delegation(error) => error.code(),
+            Self::Ca(CaError::Denied { .. }) => "CA_DENIED",
+            Self::Ca(CaError::Unknown(_)) => "CA_UNKNOWN",
+            Self::Ca(CaError::Untrusted(_)) => "CA_UNTRUSTED",
+            Self::Ca(CaError::Identity(_)) => "CA_IDENTITY",
             Self::NoKeyExchange => "NO_KEY_EXCHANGE",
             Self::Unavailable(Unavailable::Busy | Unavailable::Changed) => "BUSY",
             Self::Unavailable(Unavailable::Store(_)) => "STORE",
             Self::Unavailable(Unavailable::Signer(_)) => "SIGNER",
             Self::Unavailable(Unavailable::Kerberos(_)) => "KERBEROS",
             Self::Unavailable(Unavailable::Directory(_)) => "DIRECTORY",
+            Self::Unavailable(Unavailable::Ca(_)) => "CA_NOT_REACHED",
             Self::Internal(_) => "INTERNAL",
         }
     }
@@ -322,6 +372,7 @@ impl ServiceError {
                 RequestFault::WeakKey(_) => Hresult::CERTSRV_E_KEY_LENGTH,
                 RequestFault::KeyArchival => Hresult::CERTSRV_E_KEY_ARCHIVAL_NOT_CONFIGURED,
                 RequestFault::RequesterUnsigned => Hresult::CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+                RequestFault::Attribute(_) => Hresult::E_INVALIDARG,
                 RequestFault::RequesterTwice | RequestFault::RequesterDiffers => {
                     Hresult::CERTSRV_E_BAD_REQUESTSUBJECT
                 }
@@ -330,8 +381,14 @@ impl ServiceError {
             Self::Refused { refusal, .. } => hresult(refusal),
             Self::NoSuchRequest(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,
             Self::RequestFailed(_) => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
+            Self::Ca(CaError::Denied { hresult, .. }) => {
+                hresult.map_or(Hresult::CERTSRV_E_ADMIN_DENIED_REQUEST, Hresult::from_code)
+            }
+            Self::Ca(CaError::Unknown(_) | CaError::Untrusted(_)) => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
             Self::NoKeyExchange => Hresult::E_NOTIMPL,
-            Self::Authentication(_) | Self::Delegation(_) => Hresult::E_ACCESSDENIED,
+            Self::Authentication(_) | Self::Delegation(_) | Self::Ca(CaError::Identity(_)) => {
+                Hresult::E_ACCESSDENIED
+            }
             Self::Unavailable(_) => Hresult::RPC_S_SERVER_UNAVAILABLE,
             Self::Http(_)
             | Self::Envelope(_)
@@ -394,7 +451,16 @@ impl ServiceError {
                 fault(detail(self.hresult(), true, id, full_response.clone()))
             }
             Self::RequestFailed(id) => fault(detail(self.hresult(), true, Some(id), None)),
-            Self::Delegation(_) | Self::NoKeyExchange => fault(detail(self.hresult(), false, None, None)),
+            Self::Ca(CaError::Denied { id, ref full_response, .. }) => {
+                fault(detail(self.hresult(), true, Some(id), full_response.clone()))
+            }
+            // Whether it was right or wrong is not known.
+            Self::Ca(CaError::Unknown(id) | CaError::Untrusted(id)) => {
+                fault(detail(self.hresult(), false, Some(id), None))
+            }
+            Self::Ca(CaError::Identity(_)) | Self::Delegation(_) | Self::NoKeyExchange => {
+                fault(detail(self.hresult(), false, None, None))
+            }
             Self::Unavailable(_) => {
                 let mut response = wire::text(StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n"));
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
@@ -427,6 +493,7 @@ pub fn message_id(error: &ServiceError) -> Option<&str> {
         | ServiceError::NoSuchRequest(_)
         | ServiceError::RequestFailed(_)
         | ServiceError::Delegation(_)
+        | ServiceError::Ca(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)
         | ServiceError::Internal(_) => None,

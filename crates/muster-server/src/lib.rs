@@ -4,6 +4,7 @@
 
 mod accounts;
 mod auth;
+mod backend;
 mod catalog;
 pub mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ mod embedded;
 pub mod enroll;
 pub mod fault;
 mod forest;
+mod forward;
 mod http;
 mod identities;
 mod linger;

@@ -71,7 +71,10 @@ impl Refusals {
         event.outcome = match error {
             ServiceError::Internal(_)
             | ServiceError::Unavailable(
-                Unavailable::Signer(_) | Unavailable::Kerberos(_) | Unavailable::Directory(_),
+                Unavailable::Signer(_)
+                | Unavailable::Kerberos(_)
+                | Unavailable::Directory(_)
+                | Unavailable::Ca(_),
             ) => AuditOutcome::Failed(error.code().to_owned()),
             ServiceError::Http(_)
             | ServiceError::Envelope(_)
@@ -84,6 +87,7 @@ impl Refusals {
             | ServiceError::NoSuchRequest(_)
             | ServiceError::RequestFailed(_)
             | ServiceError::Delegation(_)
+            | ServiceError::Ca(_)
             | ServiceError::NoKeyExchange
             | ServiceError::Unavailable(Unavailable::Busy | Unavailable::Changed | Unavailable::Store(_)) => {
                 AuditOutcome::Refused(error.code())
@@ -158,6 +162,7 @@ fn object(record: &Record, error: &ServiceError, omitted: u64) -> Option<String>
         | ServiceError::RequestFailed(_)
         | ServiceError::Delegation(_)
         | ServiceError::NoKeyExchange
+        | ServiceError::Ca(_)
         | ServiceError::Unavailable(_)
         | ServiceError::Internal(_) => {}
     }

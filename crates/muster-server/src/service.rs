@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
-use muster_core::{Clock, RequestId, UnixTime};
+use muster_core::{Clock, UnixTime};
 use muster_proto::soap::ResponseHeader;
 use muster_proto::soap::xml::Limits as XmlLimits;
 use muster_store::{Options, Store, StoreError};
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::accounts::Accounts;
 use crate::auth::{Authenticator, KerberosError, Received};
+use crate::backend::Backend as Connector;
 use crate::catalog::{Catalog, Own};
 use crate::config::{Backend, Endpoint, Listener, NoEmbeddedCa, Service, Settings, TlsSettings};
 use crate::desk::{Desk, Desks};
@@ -26,6 +27,7 @@ use crate::doors::{Door, Doors};
 use crate::embedded::Embedded;
 use crate::fault::{self, AuthError, HttpError, ServiceError};
 use crate::forest::Forest;
+use crate::forward::{self, Forwarding};
 use crate::http::{self as wire, Connection, Exchange, Gate, Handler};
 use crate::identities::{self, Identities};
 use crate::publish::PublishError;
@@ -83,9 +85,14 @@ pub enum StartError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A CA that cannot be asked yet.
-    #[error("ca.\"{0}\" cannot be served")]
-    NotServed(String),
+    /// A CA that is not of this installation cannot be asked.
+    #[error("ca.\"{name}\": {problem}")]
+    Backend {
+        /// The CA.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// There is no CA of this installation.
     #[error(transparent)]
     NoEmbeddedCa(#[from] NoEmbeddedCa),
@@ -185,8 +192,7 @@ impl Node {
                 "a request was cut off between intent and certificate; its serial number is revoked"
             );
         }
-        let lost = store.recover_submissions(clock.now(), STUCK_SECONDS).await?;
-        warn_of_lost(&lost);
+        forward::recover(&store, clock.now()).await?;
         let domains = identities::connect(&settings, &clock);
         let accounts = Arc::new(Accounts::new(store.clone()));
         let identities =
@@ -204,7 +210,19 @@ impl Node {
                     embedded = Some(opened);
                     certificate
                 }
-                Backend::Adcs(_) => return Err(StartError::NotServed(ca.name.to_string())),
+                Backend::Adcs(settings) => {
+                    let forwarding = Forwarding {
+                        ca: Arc::clone(&ca.name),
+                        store: store.clone(),
+                        identities: Arc::clone(&identities),
+                        catalog: catalog(Own::Named(settings.templates.clone())),
+                        backend: Connector::adcs(&ca.name, settings)?,
+                        clock: Arc::clone(&clock),
+                    };
+                    let certificate = forwarding.backend.issuers().first().cloned().unwrap_or_default();
+                    desks.add(&ca.name, Desk::Forwarding(Arc::new(forwarding)));
+                    certificate
+                }
             };
             told.push(ToldCa::new(&settings, &ca.name, certificate));
         }
@@ -331,16 +349,6 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
     Ok((socket, bound))
 }
 
-/// What another CA may have, and nobody knows what it made of it.
-fn warn_of_lost(requests: &[RequestId]) {
-    for id in requests {
-        tracing::warn!(
-            request.id = id.number(),
-            "what another CA made of a request is unknown; it is not sent again"
-        );
-    }
-}
-
 /// The two sockets of RPC, if it is on.
 async fn rpc(
     state: &Arc<State>,
@@ -381,9 +389,8 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
             }
             Err(error) => tracing::error!(%error, "unfinished requests cannot be looked for"),
         }
-        match state.store.recover_submissions(state.clock.now(), STUCK_SECONDS).await {
-            Ok(lost) => warn_of_lost(&lost),
-            Err(error) => tracing::error!(%error, "requests without an answer cannot be looked for"),
+        if let Err(error) = forward::recover(&state.store, state.clock.now()).await {
+            tracing::error!(%error, "requests without an answer cannot be looked for");
         }
         if let Some(embedded) = &state.embedded {
             embedded.refresh(&state.settings).await;
@@ -400,6 +407,7 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
         }
     }
     state.refusals.flush(&state.store, state.clock.now()).await;
+    state.desks.close().await;
 }
 
 impl Handler for State {

@@ -12,8 +12,10 @@ use muster_core::{Clock, Oid, defaults};
 use muster_store::{Instance, Options, PasswordHash, Store};
 
 use crate::auth::hash_password;
+use crate::config::Settings;
 use crate::own_certificate::write_private;
 use crate::private;
+use crate::service::store_path;
 
 /// What the installation is to be.
 #[derive(Clone, Debug)]
@@ -93,9 +95,8 @@ pub async fn create(plan: &Plan, clock: &dyn Clock) -> Result<PathBuf, SetupErro
         Authority::create(&parameters, addresses, &ca_directory, &passphrase, clock.now())
             .map_err(|e| ca_error(&e))?;
     }
-    let store = Store::open(&plan.directory.join("muster.sqlite"), &Options::default(), clock.now())?;
-    if store.instance().await?.is_none() {
-        store.set_instance(instance(clock)?).await?;
+    let (store, is_new) = make_store(&plan.directory.join("muster.sqlite"), clock).await?;
+    if is_new {
         for template in defaults::templates()? {
             store.put_template(template, random_arcs()?, actor(), clock.now()).await?;
         }
@@ -103,6 +104,26 @@ pub async fn create(plan: &Plan, clock: &dyn Clock) -> Result<PathBuf, SetupErro
     // Last, so that an installation with a configuration is a whole one.
     write_private(&config_path, config.as_bytes()).map_err(SetupError::File)?;
     Ok(config_path)
+}
+
+/// Makes the store of a configuration that was written by hand, without accounts and templates; whether it was not there
+/// yet.
+///
+/// # Errors
+/// [`SetupError`].
+pub async fn init(settings: &Settings, clock: &dyn Clock) -> Result<bool, SetupError> {
+    private::folder(&settings.data_dir).map_err(SetupError::File)?;
+    let (_, is_new) = make_store(&store_path(settings), clock).await?;
+    Ok(is_new)
+}
+
+async fn make_store(path: &Path, clock: &dyn Clock) -> Result<(Store, bool), SetupError> {
+    let store = Store::open(path, &Options::default(), clock.now())?;
+    let is_new = store.instance().await?.is_none();
+    if is_new {
+        store.set_instance(instance(clock)?).await?;
+    }
+    Ok((store, is_new))
 }
 
 /// Adds a user account with a random password, which is written into a file that only its owner can read.

@@ -13,14 +13,15 @@ use crate::auth::Authenticated;
 use crate::config::Endpoint;
 use crate::decode;
 use crate::desk::Desk;
-use crate::enroll::Reply;
+use crate::enroll::{Enrollment, Reply};
 use crate::fault::{AuthError, ServiceError, Unavailable};
+use crate::forward::{Forwarded, Forwarding};
 use crate::record::Record;
 
 /// Answers one authenticated message.
 ///
 /// # Errors
-/// [`ServiceError`]; a refusal carries the CMC full response with status *failed*.
+/// [`ServiceError`]; a refusal of the embedded CA carries the CMC full response with status *failed*.
 pub(crate) async fn answer(
     desk: &Desk,
     endpoint: &Endpoint,
@@ -28,24 +29,39 @@ pub(crate) async fn answer(
     header: &ResponseHeader,
     record: &mut Record,
 ) -> Result<String, ServiceError> {
-    let Desk::Embedded(enrollment) = desk;
     let request = RequestSecurityToken::parse(message.action(), message.body())?;
     let caller = message.caller();
-    let reply = match request.operation {
+    let answer = match request.operation {
         // A RequestID in Issue belongs to key attestation, which is not offered; it is ignored, as the specification
         // says. AdditionalContext never decides anything.
         Operation::Issue { token, request_id: _ } => {
             record.operation = "issue";
             let submission = decode::submission(&token.bytes)?;
             record.sha1 = submission.sha1_signature;
-            enrollment.submit(caller, endpoint, submission, record).await
+            match desk {
+                Desk::Embedded(enrollment) => {
+                    ours(enrollment.submit(caller, endpoint, submission, record).await, endpoint, enrollment)?
+                }
+                Desk::Forwarding(forwarding) => theirs(
+                    forwarding.submit(message, endpoint, &submission, record).await?,
+                    endpoint,
+                    forwarding,
+                )?,
+            }
         }
         Operation::QueryTokenStatus { request_id } => {
             record.operation = "query_token_status";
             let number = request_id.number().and_then(|n| u32::try_from(n).ok()).and_then(RequestId::new);
-            match number {
-                Some(id) => enrollment.status(caller, endpoint, id, record).await,
-                None => Err(ServiceError::NoSuchRequest(request_id.as_str().to_owned())),
+            let Some(id) = number else {
+                return Err(ServiceError::NoSuchRequest(request_id.as_str().to_owned()));
+            };
+            match desk {
+                Desk::Embedded(enrollment) => {
+                    ours(enrollment.status(caller, endpoint, id, record).await, endpoint, enrollment)?
+                }
+                Desk::Forwarding(forwarding) => {
+                    theirs(forwarding.status(message, endpoint, id, record).await?, endpoint, forwarding)?
+                }
             }
         }
         Operation::KeyExchangeToken => {
@@ -53,13 +69,64 @@ pub(crate) async fn answer(
             if let Some(trouble) = caller.spent() {
                 return Err(AuthError::Token(trouble).into());
             }
-            let certificate = enrollment.exchange.load_full().ok_or(ServiceError::NoKeyExchange)?;
-            let answer = RequestSecurityTokenResponse::KeyExchangeToken(certificate.to_vec());
-            return Ok(answer.to_envelope(header));
+            let certificate = match desk {
+                Desk::Embedded(enrollment) => enrollment.exchange.load_full().map(|der| der.to_vec()),
+                Desk::Forwarding(forwarding) => Some(forwarding.exchange(message, endpoint).await?),
+            };
+            RequestSecurityTokenResponse::KeyExchangeToken(certificate.ok_or(ServiceError::NoKeyExchange)?)
         }
     };
-    let reply = reply.map_err(|error| with_full_response(error, &enrollment.authority))?;
-    encode(reply, endpoint, &enrollment.authority, enrollment.clock.now()).map(|r| r.to_envelope(header))
+    Ok(answer.to_envelope(header))
+}
+
+/// What the embedded CA did, with a CMC response that it signs.
+fn ours(
+    reply: Result<Reply, ServiceError>,
+    endpoint: &Endpoint,
+    enrollment: &Enrollment,
+) -> Result<RequestSecurityTokenResponse, ServiceError> {
+    let authority = &enrollment.authority;
+    let reply = reply.map_err(|error| with_full_response(error, authority))?;
+    encode(reply, endpoint, authority, enrollment.clock.now())
+}
+
+/// What another CA did, in its own words where it sent a CMC response.
+fn theirs(
+    forwarded: Forwarded,
+    endpoint: &Endpoint,
+    forwarding: &Forwarding,
+) -> Result<RequestSecurityTokenResponse, ServiceError> {
+    Ok(match forwarded {
+        Forwarded::Issued { id, certificate, response } => {
+            let full_response = match response.is_empty() {
+                false => response,
+                // Nobody but that CA could sign a CMC response; clients take the certificates alone as well.
+                true => {
+                    let issuers = forwarding.backend.issuers().iter().map(Vec::as_slice);
+                    let certificates: Vec<&[u8]> = issuers.chain([certificate.as_slice()]).collect();
+                    wcce::build_certs_only(&certificates)
+                        .map_err(|error| ServiceError::Internal(format!("the certificates: {error}")))?
+                }
+            };
+            RequestSecurityTokenResponse::Issued(Issued {
+                disposition_message: DispositionMessage::english("Issued"),
+                full_response,
+                certificate,
+                request_id: number(id),
+            })
+        }
+        Forwarded::Pending { id, response } => RequestSecurityTokenResponse::Pending(Pending {
+            disposition_message: DispositionMessage::english("Taken Under Submission"),
+            full_response: response,
+            reference_uri: endpoint.uri.clone(),
+            request_id: number(id),
+        }),
+    })
+}
+
+/// Our number of a request, which is the only one that clients see.
+fn number(id: RequestId) -> Option<muster_proto::wstep::RequestId> {
+    muster_proto::wstep::RequestId::from_number(id.number().into())
 }
 
 fn encode(
@@ -68,7 +135,6 @@ fn encode(
     authority: &Authority,
     now: UnixTime,
 ) -> Result<RequestSecurityTokenResponse, ServiceError> {
-    let number = |id: RequestId| muster_proto::wstep::RequestId::from_number(id.number().into());
     Ok(match reply {
         Reply::Issued { id, certificate } => RequestSecurityTokenResponse::Issued(Issued {
             disposition_message: DispositionMessage::english("Issued"),

@@ -11,7 +11,9 @@ use muster_proto::soap::{BadEnvelope, EnvelopeError, ResponseHeader};
 use muster_proto::wcce::{KeyWeakness, RequestError};
 use muster_proto::wstep::{Hresult, WstepError};
 use muster_proto::xcep::XcepError;
-use muster_server::fault::{AuthError, DelegationError, HttpError, RequestFault, ServiceError, Unavailable};
+use muster_server::fault::{
+    AuthError, CaError, DelegationError, HttpError, RequestFault, ServiceError, Unavailable,
+};
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
 const SOURCES: [&str; 3] = [
@@ -121,6 +123,7 @@ fn all() -> Vec<ServiceError> {
         RequestFault::RequesterTwice.into(),
         RequestFault::RequesterDiffers.into(),
         RequestFault::RenewalOnBehalf.into(),
+        RequestFault::Attribute("SAN".to_owned()).into(),
         ServiceError::NoSuchRequest("259".to_owned()),
         ServiceError::RequestFailed(id),
         DelegationError::Local.into(),
@@ -129,12 +132,23 @@ fn all() -> Vec<ServiceError> {
         DelegationError::OtherRealm("CORP.EXAMPLE".to_owned()).into(),
         DelegationError::NotPermitted("KDC can't fulfill requested option".to_owned()).into(),
         DelegationError::NoTicket("the KDC does not know the account".to_owned()).into(),
+        CaError::Denied {
+            id,
+            hresult: Some(0x8009_4012),
+            message: "The permissions do not allow the current user to enroll".to_owned(),
+            full_response: None,
+        }
+        .into(),
+        CaError::Unknown(id).into(),
+        CaError::Untrusted(id).into(),
+        CaError::Identity("no ticket".to_owned()).into(),
         ServiceError::NoKeyExchange,
         Unavailable::Busy.into(),
         Unavailable::Store("the disk is full".to_owned()).into(),
         Unavailable::Signer("the key is gone".to_owned()).into(),
         Unavailable::Kerberos("the keytab has no key".to_owned()).into(),
         Unavailable::Directory("no domain controller answers".to_owned()).into(),
+        Unavailable::Ca("ca01.corp.example does not answer".to_owned()).into(),
         ServiceError::Internal("a fault of ours".to_owned()),
     ];
     let tickets = [

@@ -11,6 +11,7 @@
 
 pub mod ad;
 pub mod ad_site;
+pub mod adcs;
 pub mod bed;
 pub mod certmonger;
 pub mod executable;

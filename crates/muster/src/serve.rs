@@ -17,6 +17,8 @@ use crate::quickstart;
 pub(crate) enum Command {
     /// From nothing to a first certificate: makes a CA, starts both services, enrolls, goes on serving.
     Quickstart(quickstart::Quickstart),
+    /// Make the store of a configuration that was written by hand, for a service without a CA of its own.
+    Init(ConfigFile),
     /// Serve the configured endpoints until told to stop.
     Serve(Serve),
     /// Check the configuration file and say what is wrong in which line.
@@ -53,6 +55,7 @@ pub(crate) enum LogFormat {
 pub(crate) async fn run(command: Command, output: Output) -> Outcome {
     match command {
         Command::Quickstart(arguments) => quickstart::run(arguments, output).await,
+        Command::Init(file) => init(&file, output).await,
         Command::Serve(arguments) => {
             start_log(arguments.log)?;
             let settings = arguments.file.load()?;
@@ -93,6 +96,21 @@ pub(crate) fn load(path: &Path) -> Outcome<Settings> {
             }
         };
         Failure::from(error).hint(hint)
+    })
+}
+
+async fn init(file: &ConfigFile, output: Output) -> Outcome {
+    #[derive(serde::Serialize)]
+    struct Made<'a> {
+        store: &'a Path,
+        made: bool,
+    }
+    let settings = file.load()?;
+    let made = muster_server::setup::init(&settings, &SystemClock).await?;
+    let store = muster_server::service::store_path(&settings);
+    output.value(&Made { store: &store, made }, || {
+        let state = if made { "made" } else { "was there already" };
+        format!("{}: {state}", store.display())
     })
 }
 

@@ -18,7 +18,7 @@ LIE is what it does with connections: level (answers with packet integrity), ntl
 (answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
 old says so of the interface, older of the activation), no-exchange, other-exchange (the certificate for exchange is another authority's).
 """
-import argparse, base64, datetime, hashlib, json, os, re, socket, struct, threading, time, uuid
+import argparse, base64, datetime, hashlib, json, os, re, socket, struct, subprocess, tempfile, threading, time, uuid
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--ip", default="127.0.0.1")
@@ -30,8 +30,15 @@ ap.add_argument("--keytab", required=True)
 ap.add_argument("--max-frag", type=int, default=5840)
 ap.add_argument("--sid", default="S-1-5-21-1-2-3-1104", help="placed into certificates")
 ap.add_argument("--roles", default="", help="alice=0x200,officer=0x2,svc-ces=0x100")
+ap.add_argument("--sid-of", action="append", default=[], metavar="PRINCIPAL=SID", help="placed into certificates of this caller")
+ap.add_argument("--behave", action="append", default=[], metavar="TEMPLATE=NAME", help="treat this template as one of the names above")
+ap.add_argument("--template", action="append", default=[], metavar="OID=NAME", help="the name of the template that requests name by this identifier")
+ap.add_argument("--renew-on-behalf", action="store_true", help="flag EDITF_ENABLERENEWONBEHALFOF of the authority is set")
 ap.add_argument("--lie")
 A = ap.parse_args()
+SIDS = dict(pair.split("=", 1) for pair in A.sid_of)
+TEMPLATES = dict(pair.split("=", 1) for pair in A.template)
+BEHAVE = dict(pair.split("=", 1) for pair in A.behave)
 os.environ["KRB5_KTNAME"] = "FILE:" + os.path.abspath(A.keytab)
 os.environ.setdefault("KRB5RCACHENAME", "none:")
 
@@ -262,6 +269,58 @@ def find_csr(data):
     return None
 
 
+def find_old(data):
+    """The certificate of this authority that a renewal was signed with, and its security identifier."""
+    for i in range(0, len(data)):
+        if data[i] == 0x30 and data[i + 1:i + 2] == b"\x82":
+            ln = 4 + int.from_bytes(data[i + 2:i + 4], "big")
+            if ln <= len(data) - i:
+                try:
+                    cert = x509.load_der_x509_certificate(data[i:i + ln])
+                    if cert.issuer != CA.subject:
+                        continue
+                    CA.public_key().verify(cert.signature, cert.tbs_certificate_bytes, ec.ECDSA(cert.signature_hash_algorithm))
+                except Exception:
+                    continue
+                for e in cert.extensions:
+                    if e.oid.dotted_string == "1.3.6.1.4.1.311.25.2":
+                        return cert, re.search(rb"S-1-[0-9-]+", e.value.value).group(0).decode()
+                return cert, None
+    return None, None
+
+
+def find_requester(data):
+    """For whom an enrollment agent of this authority has signed, or an error; None if nobody says so. OpenSSL judges the signature."""
+    named = re.search(rb"\x1e\x1a" + re.escape("requestername".encode("utf-16be")) + rb"\x1e(.)", data, re.S)
+    if not named:
+        return None, 0
+    value = data[named.end():named.end() + named.group(1)[0]].decode("utf-16be")
+    with tempfile.TemporaryDirectory() as folder:
+        path = lambda name: os.path.join(folder, name)
+        open(path("request"), "wb").write(data)
+        ran = subprocess.run(["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", path("request"), "-CAfile", A.ca, "-purpose", "any",
+                              "-signer", path("signer"), "-out", path("content")], capture_output=True, text=True)
+        if ran.returncode:
+            log(agent="refused", why=ran.stderr[-300:])
+            return None, 0x8009480B                                  # CERTSRV_E_SIGNATURE_REJECTED
+        signer = x509.load_pem_x509_certificate(open(path("signer"), "rb").read())
+    purposes = [p.dotted_string for e in signer.extensions if isinstance(e.value, x509.ExtendedKeyUsage) for p in e.value]
+    if "1.3.6.1.4.1.311.20.2.1" not in purposes:
+        return None, 0x8009480B
+    return value, 0
+
+
+def template_oid(value):
+    """The identifier at the start of 1.3.6.1.4.1.311.21.7 (WCCE 2.2.2.7.7.2), dotted."""
+    octets, arcs, arc = value[4:4 + value[3]], [], 0
+    for octet in octets:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    return ".".join(map(str, [arcs[0] // 40, arcs[0] % 40] + arcs[1:]))
+
+
 def template_of(csr, attribs):
     m = re.search(r"CertificateTemplate:\s*([^\r\n\0]+)", attribs or "", re.I)
     if m:
@@ -271,7 +330,7 @@ def template_of(csr, attribs):
             v = e.value.value
             return v[2:].decode("utf-16be" if v[0] == 0x1E else "utf-8", "replace")
         if e.oid.dotted_string == "1.3.6.1.4.1.311.21.7":
-            return "v2-oid"
+            return TEMPLATES.get(template_oid(e.value.value), "v2-oid")
     return ""
 
 
@@ -285,20 +344,61 @@ def sid_extension(sid):                                              # MS-WCCE 2
     return x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.311.25.2"), tlv(0x30, tlv(0xA0, other)))
 
 
-def sign(csr, template):
+def sign(csr, template, sid, how=None, who="nobody"):
+    subject = csr.subject if len(list(csr.subject)) else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who.split("@")[0])])
+    how = how or template
     now = datetime.datetime.now(datetime.timezone.utc)
-    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Another CA")]) if template == "WrongIssuer" else CA.subject
-    key = OTHER_KEY.public_key() if template == "WrongKey" else csr.public_key()
-    b = (x509.CertificateBuilder().subject_name(csr.subject).issuer_name(issuer).public_key(key)
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Another CA")]) if how == "WrongIssuer" else CA.subject
+    key = OTHER_KEY.public_key() if how == "WrongKey" else csr.public_key()
+    b = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
          .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=10))
          .not_valid_after(now + datetime.timedelta(days=365))
          .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+         .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), False)
          .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.public_key()), False)
-         .add_extension(sid_extension("S-1-5-21-1-2-3-500" if template == "WrongSid" else A.sid), False))
-    if template:
+         .add_extension(sid_extension("S-1-5-21-1-2-3-500" if how == "WrongSid" else sid), False))
+    by_oid = [e for e in csr.extensions if e.oid.dotted_string == "1.3.6.1.4.1.311.21.7"]
+    if by_oid:
+        b = b.add_extension(x509.UnrecognizedExtension(by_oid[0].oid, by_oid[0].value.value), False)
+    elif template:
         name = template.encode("utf-16be")
         b = b.add_extension(x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.311.20.2"), bytes([0x1E, len(name)]) + name), False)
-    return b.sign(OTHER_KEY if template in ("OtherSigner", "WrongIssuer") else CAKEY, hashes.SHA256())
+    return b.sign(OTHER_KEY if how in ("OtherSigner", "WrongIssuer") else CAKEY, hashes.SHA256())
+
+
+def tlv(tag, *parts):
+    value = b"".join(parts)
+    length = bytes([len(value)]) if len(value) < 0x80 else b"\x82" + struct.pack(">H", len(value))
+    return bytes([tag]) + length + value
+
+
+def full_response(status, words, cert=None):
+    """A CMC full PKI response (RFC 5272, WCCE 3.2.1.4.2.1.4.8.2), written by hand and signed by OpenSSL."""
+    number = lambda n: tlv(0x02, bytes([n]))
+    oid = lambda hexadecimal: tlv(0x06, bytes.fromhex(hexadecimal))
+    info = tlv(0x30, number(status), tlv(0x30, number(1)), tlv(0x0C, words.encode()))
+    controls = tlv(0x30, number(1), oid("2b06010505070701"), tlv(0x31, info))             # id-cmc-statusInfo
+    if cert:
+        digest = tlv(0x04, cert.fingerprint(hashes.SHA1()))
+        hash_attribute = tlv(0x30, oid("2b0601040182371511"), tlv(0x31, digest))           # 1.3.6.1.4.1.311.21.17
+        added = tlv(0x30, number(0), tlv(0x30, number(1)), tlv(0x31, hash_attribute))
+        controls += tlv(0x30, number(2), oid("2b0601040182370a0a01"), tlv(0x31, added))    # CMC add attributes
+    body = tlv(0x30, tlv(0x30, controls), tlv(0x30), tlv(0x30))
+    with tempfile.TemporaryDirectory() as folder:
+        path = lambda name: os.path.join(folder, name)
+        open(path("body"), "wb").write(body)
+        more = []
+        if cert:
+            open(path("cert"), "wb").write(cert.public_bytes(serialization.Encoding.PEM))
+            more = ["-certfile", path("cert")]
+        return subprocess.run(["openssl", "cms", "-sign", "-binary", "-nodetach", "-md", "sha256", "-in", path("body"), "-outform", "DER",
+                               "-econtent_type", "1.3.6.1.5.5.7.12.3", "-signer", A.ca, "-inkey", A.ca_key, *more],
+                              capture_output=True, check=True).stdout
+
+
+def answer(flags, status, words, cert=None):
+    """What stands in pctbFullResponse: as asked for by the flag 0x00040000, or a chain."""
+    return full_response(status, words, cert) if flags & 0x00040000 else chain(cert) if cert else b""
 
 
 def chain(cert):
@@ -331,10 +431,10 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
             if st["state"] == "pending":
                 st["polls"] += 1
                 if st["polls"] < 2:
-                    return 0, request_id, 5, b"", b"", msg("Taken Under Submission")
-                st["cert"], st["state"] = sign(st["csr"], st["template"]), "issued"
+                    return 0, request_id, 5, answer(flags, 3, "Taken Under Submission"), b"", msg("Taken Under Submission")
+                st["cert"], st["state"] = sign(st["csr"], st["template"], st["sid"], who=who), "issued"
             if st["state"] == "issued":
-                return 0, request_id, 3, chain(st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
+                return 0, request_id, 3, answer(flags, 0, "Issued", st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
             return 0, request_id, 2, b"", b"", msg("Denied by Policy Module")
     if not role(who) & ENROLL and not flags & 0x200000:
         return 0x80070005, 0, 0, b"", b"", b""                       # E_ACCESSDENIED
@@ -344,28 +444,43 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
         NEXT_ID[0] += 1
     if csr is None or not csr.is_signature_valid:
         return 0, rid, 0x8009310B, b"", b"", msg("ASN1 bad tag value met.")          # CRYPT_E_ASN1_BADTAG
-    t = template_of(csr, attribs)
+    sid = SIDS.get(who, A.sid)
+    if flags & 0x00200000:                                           # renewal on behalf of another (WCCE 3.2.2.6.2.1.2.4)
+        if not A.renew_on_behalf:
+            return 0x80070005, 0, 0, b"", b"", b""                   # E_ACCESSDENIED
+        old, sid = find_old(request)
+        if old is None:
+            return 0, rid, 0x8009400E, b"", b"", msg("The request is no renewal.")   # CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE
+        log(on_behalf=rid, by=who, end_entity=sid)
+    requester, refused = find_requester(request)
+    if refused:
+        return 0, rid, refused, b"", b"", msg("The signature of the agent is no good.")
+    if requester:
+        log(agent=rid, by=who, requester=requester)
+        who, sid = requester, SIDS.get(requester, A.sid)
+    name = template_of(csr, attribs)
+    t = BEHAVE.get(name, name)
     if t == "HResult":
         return 0x80094011, 0, 0, b"", b"", b""                       # CERTSRV_E_ENROLL_DENIED
     if t == "Slow":
         time.sleep(3)
     if t in ("Drop", "Half"):
         raise Cut(t)
-    st = dict(csr=csr, template=t, state="issued", polls=0, cert=None, raw=request, who=who, when=now_filetime(), resolved=now_filetime(),
+    st = dict(csr=csr, template=name, sid=sid or A.sid, state="issued", polls=0, cert=None, raw=request, who=who, when=now_filetime(), resolved=now_filetime(),
               message="Issued", status=0)
     REQUESTS[rid] = st
     if t in ("Denied", "Failed"):
         st["message"], st["status"] = "Denied by Policy Module", 0x80094012
     if t == "Denied":
         st["state"] = "denied"
-        return 0, rid, 2, b"", b"", msg("Denied by Policy Module")
+        return 0, rid, 2, answer(flags, 2, "Denied by Policy Module"), b"", msg("Denied by Policy Module")
     if t == "Failed":
         st["state"] = "denied"
         return 0, rid, 0x80094012, b"", b"", msg("The permissions on the certificate template do not allow the current user to enroll")
     if t == "Pending":
         st["state"], st["resolved"], st["message"] = "pending", 0, "Taken Under Submission"
-        return 0, rid, 5, b"", b"", msg("Taken Under Submission")
-    st["cert"] = sign(csr, t)
+        return 0, rid, 5, answer(flags, 3, "Taken Under Submission"), b"", msg("Taken Under Submission")
+    st["cert"] = sign(csr, name, sid or A.sid, t, who)
     if t == "Garbage":
         return 0, rid, 3, b"", bytes(range(200)), msg("Issued")
     if t == "Empty":
@@ -374,7 +489,7 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
         raise Short(rid)
     if t == "Lost":
         raise Cut(t)
-    return 0, rid, 3, chain(st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
+    return 0, rid, 3, answer(flags, 0, "Issued", st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
 
 
 def ca_property(prop, index, typ):
@@ -747,7 +862,7 @@ def dispatch(conn, iface, op, obj, stub, sec):
         check_level(sec)
         flags, auth, rid, att, req = r.u32(), r.wstr(), r.u32(), r.blob(), r.blob()
         att = att.decode("utf-16le", "replace").split("\0")[0]
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, caller(sec).get("who"))
         log(call="ICertPassage.CertServerRequest", flags=hex(flags), authority=auth, request_id=rid, attributes=att, request_len=len(req),
             request_sha256=hashlib.sha256(req).hexdigest(), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, **caller(sec))
         return W().u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -779,7 +894,7 @@ def certrequest(op, r, sec, this):
     w = orpcthat()
     if op == 3:
         flags, auth, rid, att, req = r.u32(), r.wstr(), r.u32(), r.wstr(), r.blob()
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, caller(sec).get("who"))
         log(call="ICertRequestD.Request", flags=hex(flags), authority=auth, request_id=rid, attributes=att, request_len=len(req),
             request_sha256=hashlib.sha256(req).hexdigest(), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, version=this[0], **caller(sec))
         return w.u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -799,7 +914,7 @@ def certrequest(op, r, sec, this):
         return w.u32(0).get()
     if op == 6:
         auth, flags, serial, rid, att, req = r.wstr(), r.u32(), r.wstr(), r.u32(), r.wstr(), r.blob()
-        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, sec.who()[0])
+        hr, rid2, disp, ch, cert, msg = cert_server_request(flags, auth, rid, att, req, caller(sec).get("who"))
         log(call="ICertRequestD2.Request2", flags=hex(flags), authority=auth, serial=serial, request_id=rid, attributes=att,
             request_len=len(req), hresult=hex(hr), disposition=hex(disp), issued_id=rid2, version=this[0], **caller(sec))
         return w.u32(rid2, disp).blob(ch).blob(cert).blob(msg).u32(hr).get()
@@ -885,7 +1000,7 @@ def certadmin(op, r, sec, obj):
         if op == 5:
             disp = 0x80094004 if not st else 3 if waiting else 0x80094003
             if not result and disp == 3:
-                st["cert"], st["state"], st["message"], st["resolved"] = sign(st["csr"], st["template"]), "issued", "Resubmitted by CORP\\" + who.split("@")[0], now_filetime()
+                st["cert"], st["state"], st["message"], st["resolved"] = sign(st["csr"], st["template"], st["sid"], who=st["who"]), "issued", "Resubmitted by CORP\\" + who.split("@")[0], now_filetime()
             return w.u32(0 if result else disp, result).get()
         if not result and not waiting:
             result = 0x80094003 if st else 0x80094004

@@ -126,7 +126,12 @@ pub fn forward(
     };
     // Whether the first enrollment had its signatures is known to that CA alone, and asked there.
     let signed_before = renewed.is_some() && template.issuance.renewal_without_approval;
-    if template.issuance.signatures > 0 && !signed_before {
+    // The registration authority signs what it passes on.
+    let signatures = match circumstances.identity {
+        IdentityMode::RegistrationAuthority => 1,
+        IdentityMode::Delegate | IdentityMode::RenewOnBehalf => 0,
+    };
+    if template.issuance.signatures > signatures && !signed_before {
         return Err(Refusal::SignatureRequired);
     }
     check_request(principal, template, submission, circumstances.key_blocked)?;

@@ -154,11 +154,18 @@ fn addresses_for_renewals_take_nothing_else() {
 #[test]
 fn template_with_signatures_is_refused() {
     let signed = changed("User", |t| t.issuance.signatures = 1);
+    let twice = changed("User", |t| t.issuance.signatures = 2);
     for identity in IdentityMode::ALL {
         let renewed = foreign();
         let circumstances = ForwardCircumstances { identity, ..on_behalf(Some(&renewed)) };
-        let outcome = outcome(&alice(), &signed, &renewal(), &circumstances);
-        assert_eq!(outcome, Err(Refusal::SignatureRequired));
+        // A registration authority gives one signature itself.
+        let one = match identity {
+            IdentityMode::Delegate | IdentityMode::RenewOnBehalf => Err(Refusal::SignatureRequired),
+            IdentityMode::RegistrationAuthority => Ok(()),
+        };
+        assert_eq!(outcome(&alice(), &signed, &renewal(), &circumstances), one);
+        let two = outcome(&alice(), &twice, &renewal(), &circumstances);
+        assert_eq!(two, Err(Refusal::SignatureRequired));
     }
     assert_eq!(outcome(&alice(), &signed, &plain(), &delegated(None)), Err(Refusal::SignatureRequired));
     // Where a renewal needs none, the first enrollment had them.

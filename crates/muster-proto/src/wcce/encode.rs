@@ -58,6 +58,17 @@ pub(crate) fn signer_info(
     attributes: bool,
     signer: &dyn SignBytes,
 ) -> Result<(Vec<u8>, DigestAlgorithm), BuildError> {
+    signer_info_with(sid, content_type, content, attributes.then(Vec::new), signer)
+}
+
+/// The same; `attributes` are signed beside contentType and messageDigest, `None` has no signed attributes at all.
+pub(crate) fn signer_info_with(
+    sid: &Sid<'_>,
+    content_type: &ObjectIdentifier,
+    content: &[u8],
+    attributes: Option<Vec<Vec<u8>>>,
+    signer: &dyn SignBytes,
+) -> Result<(Vec<u8>, DigestAlgorithm), BuildError> {
     let algorithm = signer.algorithm();
     let named = signing_identifier(algorithm)?;
     // PKCS#1 is named by the key's algorithm, as Windows does it; the digest stands beside it.
@@ -76,17 +87,11 @@ pub(crate) fn signer_info(
         }
         Sid::KeyIdentifier(identifier) => (3, tlv::element(tlv::CTX_0_PRIMITIVE, identifier)),
     };
-    let (signed, signature) = if attributes {
-        let set = tlv::set_of(
-            tlv::SET,
-            vec![
-                attribute(&oids::CONTENT_TYPE, &[&tlv::oid(content_type)]),
-                attribute(
-                    &oids::MESSAGE_DIGEST,
-                    &[&tlv::element(tlv::OCTET_STRING, &digest.digest(content))],
-                ),
-            ],
-        );
+    let (signed, signature) = if let Some(mut attributes) = attributes {
+        attributes.push(attribute(&oids::CONTENT_TYPE, &[&tlv::oid(content_type)]));
+        let hash = tlv::element(tlv::OCTET_STRING, &digest.digest(content));
+        attributes.push(attribute(&oids::MESSAGE_DIGEST, &[&hash]));
+        let set = tlv::set_of(tlv::SET, attributes);
         let signature = signer.sign(&set)?;
         // What is signed carries the SET tag, what is sent [0].
         let mut signed = set;

@@ -37,7 +37,9 @@ pub use key_check::{KeyWeakness, check_public_key};
 pub use request::{
     CertificateRequest, MAX_REQUEST_LEN, ParsedRequest, Possession, RequestForm, VerifiedSigner,
 };
-pub use request_build::{Cosigner, Pkcs10Builder, TemplateSelector, build_cmc, build_cms_renewal};
+pub use request_build::{
+    Cosigner, Pkcs10Builder, TemplateSelector, build_cmc, build_cms_renewal, build_on_behalf,
+};
 pub use response::{ResponseStatus, build_certs_only, build_response};
 pub use response_read::{CmcResponse, CmcStatus, MAX_RESPONSE_LEN, ResponseError, parse_certs_only};
 pub use signature::{DigestAlgorithm, SignBytes, SignError, SignatureAlgorithm};

@@ -6,7 +6,9 @@ use super::attributes::{
     ClientInfo, CspProvider, NameValuePair, RequestedExtension, RequestedName, TemplateId,
 };
 use super::certificate;
-use super::encode::{BuildError, Sid, attribute, signed_data, signer_info, signing_identifier};
+use super::encode::{
+    BuildError, Sid, attribute, signed_data, signer_info, signer_info_with, signing_identifier,
+};
 use super::error::Malformed;
 use super::key::PublicKey;
 use super::oids;
@@ -236,4 +238,20 @@ fn reg_info_value(pairs: &[NameValuePair]) -> Result<Vec<u8>, Malformed> {
 pub fn build_cms_renewal(pkcs10: &[u8], old: Cosigner<'_>) -> Result<Vec<u8>, BuildError> {
     let signer = signer_info(&Sid::Certificate(old.certificate), &oids::ID_DATA, pkcs10, false, old.key)?;
     Ok(signed_data(&oids::ID_DATA, Some(pkcs10), &[old.certificate], &[signer]))
+}
+
+/// Builds a request on behalf of somebody: a PKCS#10, signed by an enrollment agent who names the requester,
+/// `CORP\\alice`, in the signed attributes (MS-WCCE 2.2.2.7.10, 3.1.1.4.3.3.2).
+///
+/// # Errors
+/// [`BuildError`] when a part is not valid or signing fails.
+pub fn build_on_behalf(pkcs10: &[u8], requester: &str, agent: Cosigner<'_>) -> Result<Vec<u8>, BuildError> {
+    if requester.is_empty() || requester.chars().any(char::is_control) {
+        return Err(Malformed("name of the requester").into());
+    }
+    let pair = [tlv::bmp_string("requestername"), tlv::bmp_string(requester)].concat();
+    let name = attribute(&oids::ENROLLMENT_NAME_VALUE_PAIR, &[&tlv::element(tlv::SEQUENCE, &pair)]);
+    let sid = Sid::Certificate(agent.certificate);
+    let signer = signer_info_with(&sid, &oids::ID_DATA, pkcs10, Some(vec![name]), agent.key)?;
+    Ok(signed_data(&oids::ID_DATA, Some(pkcs10), &[agent.certificate], &[signer]))
 }

@@ -112,7 +112,6 @@ impl Delegation {
     /// # Errors
     /// [`ServiceError::Delegation`] if the caller cannot be delegated, [`ServiceError::Unavailable`] if that cannot be
     /// told now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for requests that go to another CA"))]
     pub(crate) fn identity(&self) -> Result<Identity, ServiceError> {
         match self {
             Self::Ticket { principal, credential } => Ok(Identity::new(principal, credential.clone())),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use muster_core::Method;
+use muster_core::forwarding::IdentityMode;
 use serde::{Deserialize, Serialize};
 
 /// The whole file.
@@ -113,6 +114,13 @@ pub struct Ca {
     /// File with that account's keys; by default the keytab of its realm's `[kerberos."REALM"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keytab: Option<PathBuf>,
+    /// PEM file with the certificate of the enrollment agent that `registration_authority` signs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_certificate: Option<PathBuf>,
+    /// PEM file with its key (PKCS#8), readable by the service alone. Whoever has it can enroll for everybody for whom the
+    /// authority lets this agent do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_key: Option<PathBuf>,
     /// Names of templates of this installation's store that the authority issues from. Those of a directory come by its
     /// entry there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -222,7 +230,8 @@ pub struct EnrollmentEndpoint {
     pub ca: Option<String>,
     /// For a CA that is not the embedded one: in whose name it is asked. `delegate`: in the caller's, by a ticket for it.
     /// `renew_on_behalf`: in that of this service, which needs `renewal_only`; the authority takes the account from the
-    /// certificate that is renewed. There is no default, and never another one than this.
+    /// certificate that is renewed. `registration_authority`: in that of this service, which signs the request as an
+    /// enrollment agent and names the caller in it. There is no default, and never another one than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMode>,
     /// `username_password`, `client_certificate` or `kerberos`.
@@ -242,16 +251,6 @@ pub struct EnrollmentEndpoint {
     /// enroll. With `client_certificate` and `renewal_only` alone.
     #[serde(default)]
     pub key_based_renewal: bool,
-}
-
-/// In whose name a CA is asked that is not the embedded one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdentityMode {
-    /// The caller's.
-    Delegate,
-    /// This service's, for renewals alone.
-    RenewOnBehalf,
 }
 
 /// `[[advertise]]`

@@ -240,6 +240,8 @@ fn refusal(rpc: &Rpc, error: &ServiceError, asks: bool, full: bool, message: Str
         | ServiceError::Policy(_)
         | ServiceError::Authentication(_)
         | ServiceError::Delegation(_)
+        // Of other CAs, which are not asked over RPC.
+        | ServiceError::Ca(_)
         | ServiceError::NoSuchRequest(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)

@@ -8,8 +8,10 @@ use muster_core::Method;
 use muster_core::names::is_host_name;
 
 use super::{Fault, fault};
-use crate::config::file::{self, Backend as Kind, IdentityMode, Protocol};
-use crate::config::{AdcsSettings, Backend, CaSettings, EmbeddedSettings, OwnAccount, Publication};
+use crate::config::file::{self, Backend as Kind, Protocol};
+use crate::config::{
+    AdcsSettings, Backend, CaSettings, EmbeddedSettings, IdentityMode, OwnAccount, Publication,
+};
 
 /// Names that are told in one policy answer.
 const MOST: usize = 32;
@@ -66,6 +68,8 @@ fn only_its_own(key: &str, written: &file::Ca) -> Result<(), Fault> {
         ("certificates", !written.certificates.is_empty()),
         ("account", written.account.is_some()),
         ("keytab", written.keytab.is_some()),
+        ("agent_certificate", written.agent_certificate.is_some()),
+        ("agent_key", written.agent_key.is_some()),
         ("templates", !written.templates.is_empty()),
         ("connect_seconds", written.connect_seconds.is_some()),
         ("call_seconds", written.call_seconds.is_some()),
@@ -140,7 +144,14 @@ fn adcs(tree: &file::File, base: &Path, key: &str, written: &file::Ca) -> Result
     if !(1..=1_024).contains(&max_connections) {
         return fault(format!("{key}.max_connections"), "must be 1 to 1024");
     }
+    let agent = match (&written.agent_certificate, &written.agent_key) {
+        (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
+        (None, None) => None,
+        (Some(_), None) => return fault(format!("{key}.agent_certificate"), "needs agent_key beside it"),
+        (None, Some(_)) => return fault(format!("{key}.agent_key"), "needs agent_certificate beside it"),
+    };
     Ok(AdcsSettings {
+        agent,
         server: server.clone(),
         mapper_port: written.mapper_port.unwrap_or(135),
         protocol: written.protocol.unwrap_or(Protocol::Dcom),
@@ -214,7 +225,13 @@ pub(super) fn identity(
         (None, _) => {
             return fault(
                 key,
-                "is missing: write \"delegate\", to ask the authority in the caller's name, or \"renew_on_behalf\"",
+                "is missing: write \"delegate\", to ask the authority in the caller's name, \"renew_on_behalf\" or \"registration_authority\"",
+            );
+        }
+        (Some(IdentityMode::RegistrationAuthority), _) if adcs.agent.is_none() => {
+            return fault(
+                format!("ca.\"{}\".agent_certificate", ca.name),
+                "is missing: a registration authority signs what it passes on",
             );
         }
         (Some(IdentityMode::RenewOnBehalf), _) if !written.renewal_only => {
@@ -232,7 +249,7 @@ pub(super) fn identity(
             }
             false
         }
-        (Some(IdentityMode::RenewOnBehalf), _)
+        (Some(IdentityMode::RenewOnBehalf | IdentityMode::RegistrationAuthority), _)
         | (Some(IdentityMode::Delegate), Method::Kerberos | Method::ClientCertificate) => true,
     };
     if needs_account && adcs.account.is_none() {

@@ -1,0 +1,146 @@
+//! An authority that is down, slow, or gone in the middle of a call: nothing is lost, and nothing is sent twice.
+
+use muster_testkit::ad::Ad;
+use muster_testkit::adcs::Authority;
+use muster_testkit::messages;
+use muster_testkit::peers::muster;
+use muster_testkit::tools;
+
+use crate::bed::{Bed, Plan};
+
+const ENDPOINT: &str = r#"
+[[enrollment_endpoint]]
+ca = "CA"
+authentication = "username_password"
+listener = "password"
+identity = "delegate"
+"#;
+
+fn bed(name: &str) -> Option<Bed> {
+    let ad = Ad::or_not_run()?;
+    let arguments = vec!["--sid-of".to_owned(), Bed::sid_of(&ad, "alice")];
+    let templates = &["Plain", "Drop", "Half", "Slow", "Truncated"];
+    let mut bed = Bed::make(&Plan { name, templates, protocol: "dcom", arguments, endpoints: ENDPOINT })?;
+    bed.site.site.serve();
+    Some(bed)
+}
+
+#[test]
+fn call_that_breaks_is_written_down_as_unknown_and_never_sent_again() {
+    let name = "Corp Breaking CA";
+    let Some(bed) = bed(name) else { return };
+    for template in ["Drop", "Half", "Truncated", "Slow"] {
+        let request = bed.request(template);
+        let answer = bed.by_password(name, "alice", &request);
+        assert_eq!(answer.status, 500, "{template}: {}\n{}", answer.body, bed.site.site.log());
+        assert!(answer.body.contains("It is not known whether"), "{template}: {}", answer.body);
+        let id = messages::text(&answer.body, "RequestID").unwrap().to_owned();
+        let shown = bed.site.site.muster("request", &["show", &id, "--json"]);
+        assert!(shown.contains("\"unknown\""), "{template}: {shown}");
+        let calls = bed.authority.requests().len();
+        let again = bed.by_password(name, "alice", &request);
+        assert!(again.body.contains("It is not known whether"), "{template}: {}", again.body);
+        assert_eq!(messages::text(&again.body, "RequestID"), Some(id.as_str()), "{template}");
+        assert_eq!(bed.authority.requests().len(), calls, "{template}");
+    }
+    // The next one works.
+    let answer = bed.by_password(name, "alice", &bed.request("Plain"));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn authority_that_is_down_makes_the_client_go_elsewhere_and_the_same_octets_may_come_again() {
+    let name = "Corp Absent CA";
+    let Some(mut bed) = bed(name) else { return };
+    let request = bed.request("Plain");
+    bed.authority.stop();
+    let answer = bed.by_password(name, "alice", &request);
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(!answer.body.contains("Envelope"), "{}", answer.body);
+    let log = bed.site.site.log();
+    assert!(log.contains("CA_NOT_REACHED") && log.contains("cannot be reached"), "{log}");
+    // Sent again it is tried again, and not refused as having failed.
+    assert_eq!(bed.by_password(name, "alice", &request).status, 503);
+    let rows = bed.site.site.muster("request", &["list", "--disposition", "failed", "--json"]);
+    assert!(rows.contains("CA_NOT_REACHED"), "{rows}");
+}
+
+/// Two authorities issue from one template, and the policy names both; the client goes on to the second if the first
+/// certainly did not get the request, and only then.
+#[test]
+fn ac_1_8_client_goes_on_to_the_second_authority_unless_the_first_may_have_the_request() {
+    const PREFERRED: &str = r#"
+[[enrollment_endpoint]]
+ca = "CA"
+authentication = "username_password"
+listener = "password"
+identity = "delegate"
+priority = 1
+"#;
+    let Some(ad) = Ad::or_not_run() else { return };
+    let (first, second) = ("Corp First CA", "Corp Second CA");
+    let arguments = vec!["--sid-of".to_owned(), Bed::sid_of(&ad, "alice")];
+    let templates: &[&str] = &["Plain", "Drop"];
+    let plan =
+        Plan { name: first, templates, protocol: "dcom", arguments: arguments.clone(), endpoints: PREFERRED };
+    let Some(mut bed) = Bed::make(&plan) else { return };
+    let folder = bed.site.site.path("second");
+    std::fs::create_dir_all(&folder).unwrap();
+    // The second would issue for whatever the first breaks off at.
+    let mut also = arguments.clone();
+    for name in templates {
+        also.extend(["--template".to_owned(), format!("{}={name}", bed.template_oid(name))]);
+    }
+    also.extend(["--behave".to_owned(), "Drop=Plain".to_owned()]);
+    let also: Vec<&str> = also.iter().map(String::as_str).collect();
+    let Some(other) = Authority::start(second, &folder, &ad.keytab("ca1"), &also) else { return };
+    let endpoints = PREFERRED.replace("priority = 1", "priority = 2");
+    bed.add(
+        second,
+        &other,
+        &Plan { name: second, templates, protocol: "rpc", arguments, endpoints: &endpoints },
+    );
+    // Otherwise the installation's own CA would issue as well.
+    bed.site.site.serve();
+    let password = bed.openssl.write("alice.password", format!("{}\n", Ad::password("alice")));
+    let cep = format!("{}/ADPolicyProvider_CEP_UsernamePassword/service.svc/CEP", bed.site.base());
+    let enroll = |template: &str, out: &str| {
+        let (ca_file, out) = (bed.site.site.ca(), bed.openssl.path(out));
+        let ran = tools::run(
+            &muster(),
+            &[
+                "enroll",
+                "--policy-url",
+                &cep,
+                "--ca-file",
+                ca_file.to_str().unwrap(),
+                "--user",
+                "alice@corp.test",
+                "--password-file",
+                &password,
+                "--template",
+                template,
+                "--out",
+                &out,
+            ],
+            b"",
+        );
+        (ran, out)
+    };
+    let issuer =
+        |file: &str| String::from_utf8(bed.openssl.run(&["x509", "-in", file, "-noout", "-issuer"])).unwrap();
+    let (ran, file) = enroll("Plain", "one.pem");
+    assert!(ran.ok, "{}\n{}", ran.all(), bed.site.site.log());
+    assert!(issuer(&file).contains(first), "{}", issuer(&file));
+
+    // It may have it: the second hears nothing.
+    let (ran, _) = enroll("Drop", "two.pem");
+    assert!(!ran.ok, "{}", ran.all());
+    assert_eq!(other.requests(), Vec::<String>::new());
+
+    bed.authority.stop();
+    let (ran, file) = enroll("Plain", "three.pem");
+    assert!(ran.ok, "{}\n{}", ran.all(), bed.site.site.log());
+    assert!(issuer(&file).contains(second), "{}", issuer(&file));
+    assert_eq!(other.requests().len(), 1);
+}
