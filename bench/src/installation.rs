@@ -19,6 +19,10 @@ use crate::message::{Login, Service};
 /// The template that the requests name.
 pub(crate) const TEMPLATE: &str = "User";
 const ACCOUNT: &str = "bench";
+/// The head of the last table of the configuration.
+const RPC: &str = "\n[rpc]\n";
+/// The common name of the CA.
+pub(crate) const CA_NAME: &str = "Bench";
 
 /// Where an installation is and how to reach it.
 pub(crate) struct Installation {
@@ -42,7 +46,7 @@ impl Installation {
             directory: directory.to_owned(),
             listen: address,
             host: "localhost".to_owned(),
-            ca_name: "Bench".to_owned(),
+            ca_name: CA_NAME.to_owned(),
             algorithm,
             ca_years: 10,
         };
@@ -73,6 +77,23 @@ impl Installation {
             text.push_str(&format!("\n[[{kind}_endpoint]]\n{endpoint}"));
         }
         text.push_str(more);
+        Ok(fs::write(&self.config, text)?)
+    }
+
+    /// Answers over RPC, too, on this address, with names and keys of the realm of the tickets; in the place of any
+    /// address before.
+    pub(crate) fn answer_rpc(
+        &self,
+        realm: &str,
+        address: Ipv4Addr,
+        [mapper, requests]: [u16; 2],
+    ) -> Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        let (before, _) = text.split_once(RPC).unwrap_or((&text, ""));
+        let text = format!(
+            "{before}{RPC}address = \"{address}:{mapper}\"\nrequest_address = \"{address}:{requests}\"\n\
+             realm = \"{realm}\"\nservices = [\"HOST/localhost\", \"RPCSS/localhost\"]\n"
+        );
         Ok(fs::write(&self.config, text)?)
     }
 

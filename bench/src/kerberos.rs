@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::Arguments;
+use crate::adcs;
 use crate::installation::Installation;
 use crate::load::Mode;
 use crate::measure::{self, count, median, micros};
@@ -45,6 +46,7 @@ pub(crate) async fn measure(
     match world {
         World::Realm => in_realm(arguments, &installation, requester, results).await,
         World::Directory => in_directory(arguments, &installation, results).await,
+        World::Authority => adcs::measure(arguments, &installation, requester, results).await,
     }
 }
 

@@ -5,6 +5,8 @@
 //! folders that are removed at the end.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod adcs;
+mod connector;
 mod floor;
 mod installation;
 mod kerberos;
@@ -13,6 +15,7 @@ mod measure;
 mod message;
 mod neighbour;
 mod process;
+mod proxy;
 mod renewal;
 mod report;
 mod scenario;
@@ -47,7 +50,7 @@ pub(crate) struct Arguments {
     /// Print as docs/benchmarks.md has it.
     #[arg(long)]
     markdown: bool,
-    /// Only these parts: p256, rsa2048, stored, policies, renewal, cfssl, kerberos.
+    /// Only these parts: p256, rsa2048, stored, policies, renewal, cfssl, kerberos, adcs.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Of the enrollments only the loads whose name contains this text.
@@ -74,7 +77,9 @@ impl Arguments {
 
     /// Whether there is something to measure in this process.
     fn measures_here(&self) -> bool {
-        self.inside.is_some() || self.only.is_empty() || self.only.iter().any(|name| name != world::PART)
+        self.inside.is_some()
+            || self.only.is_empty()
+            || self.only.iter().any(|name| !world::PARTS.contains(&name.as_str()))
     }
 }
 
@@ -97,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let results = runtime.block_on(suite::run(arguments, folder.path()))?;
         print!("{}", results.text(arguments));
     }
-    if arguments.inside.is_none() && arguments.wants(world::PART) {
+    if arguments.inside.is_none() {
         world::run_inside_each(arguments)?;
     }
     Ok(())

@@ -47,6 +47,8 @@ pub(crate) struct Results {
     pub(crate) others: Vec<Medians>,
     pub(crate) singles: Vec<(String, String)>,
     pub(crate) verdicts: Vec<Verdict>,
+    /// Tables with columns of their own.
+    pub(crate) tables: Vec<Table>,
     pub(crate) neighbour: Neighbour,
     /// MiB under load, after the first password was verified.
     pub(crate) peak_memory: Option<f64>,
@@ -81,7 +83,10 @@ impl Results {
             arguments.runs(),
             if arguments.quick { "short run: its numbers mean nothing" } else { "runs" },
         );
-        let _ = writeln!(text, "{}", self.loads().text(arguments.markdown));
+        let loads = self.loads();
+        for table in self.tables.iter().chain((!loads.is_empty()).then_some(&loads)) {
+            let _ = writeln!(text, "{}", table.text(arguments.markdown));
+        }
         let _ = writeln!(text, "{}", self.singles().text(arguments.markdown));
         if let Neighbour::NotRun(why) = &self.neighbour {
             let _ = writeln!(text, "NOT RUN: {why}\n");

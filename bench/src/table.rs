@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 /// Rows of cells below a head.
+#[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -14,6 +15,11 @@ impl Table {
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
+    }
+
+    /// Whether there is nothing but the head.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
     }
 
     /// As text: in columns, or as Markdown.

@@ -13,8 +13,10 @@ use muster_testkit::peers;
 
 use crate::Arguments;
 
-/// The part of the run that needs them.
-pub(crate) const PART: &str = "kerberos";
+/// The parts of the run that need them.
+pub(crate) const PARTS: [&str; 2] = [KERBEROS, ADCS];
+const KERBEROS: &str = "kerberos";
+const ADCS: &str = "adcs";
 /// The principal that enrolls in the realm.
 pub(crate) const PRINCIPAL: &str = "bench";
 /// Where the inner process finds the realm.
@@ -27,25 +29,34 @@ pub(crate) enum World {
     Realm,
     /// An Active Directory.
     Directory,
+    /// A realm with an authority that is asked over RPC.
+    Authority,
 }
 
-/// Measures in each of the worlds that can be made here, and says loudly which cannot.
+/// Measures in each of the worlds that are wanted and can be made here, and says loudly which cannot.
 pub(crate) fn run_inside_each(arguments: &Arguments) -> Result<()> {
-    in_realm(arguments)?;
-    in_directory(arguments)
+    if arguments.wants(KERBEROS) {
+        in_realm(arguments, "realm", &["HTTP"], "enrollment with tickets")?;
+        in_directory(arguments)?;
+    }
+    if arguments.wants(ADCS) {
+        in_realm(arguments, "authority", &["HTTP", "HOST", "RPCSS"], "enrollment by the connector to AD CS")?;
+    }
+    Ok(())
 }
 
-fn in_realm(arguments: &Arguments) -> Result<()> {
+/// In a realm with a user and these classes of services on this host.
+fn in_realm(arguments: &Arguments, world: &str, classes: &[&str], what: &str) -> Result<()> {
     let Some(kdc) = Kdc::start("") else {
-        println!(
-            "NOT RUN: enrollment with tickets: needs Debian's packages krb5-kdc krb5-admin-server krb5-user\n"
-        );
+        println!("NOT RUN: {what}: needs Debian's packages krb5-kdc krb5-admin-server krb5-user\n");
         return Ok(());
     };
-    kdc.add_service("HTTP/localhost", KEYTAB);
+    for class in classes {
+        kdc.add_service(&format!("{class}/localhost"), KEYTAB);
+    }
     kdc.add_user(PRINCIPAL, "bench-pw");
     kdc.kinit(PRINCIPAL, "bench-pw", &[]);
-    let mut command = this_program(arguments, "realm")?;
+    let mut command = this_program(arguments, world)?;
     kdc.environment(&mut command).env(REALM_FOLDER, kdc.path(""));
     succeed(command)
 }
