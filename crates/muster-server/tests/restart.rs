@@ -40,7 +40,8 @@ async fn restart_keeps_the_certificates_of_the_service() {
     let path = muster_server::service::store_path(&settings);
     let store = Store::open(&path, &Options::default(), SystemClock.now()).unwrap();
     let requests = store.requests(RequestFilter::default()).await.unwrap();
-    let templates: Vec<_> = requests.iter().filter_map(|r| r.template.as_deref()).collect();
+    let mut templates: Vec<_> = requests.iter().filter_map(|r| r.template.as_deref()).collect();
+    templates.sort_unstable();
     assert_eq!(
         templates,
         ["CAExchange", "MusterServer"],
