@@ -210,6 +210,9 @@ impl Adcs {
         if let Some(session) = self.pool.take(identity.name(), timeouts.idle) {
             return Ok((permit, session));
         }
+        // Connections that nobody uses count, too: those of others go first.
+        let in_use = max_connections.saturating_sub(self.connections.available_permits());
+        self.pool.shrink(max_connections.saturating_sub(in_use));
         let opened = timeout(timeouts.connect, Session::open(&self.settings, identity)).await;
         let late = |_| AdcsError::ConnectTimedOut { host: host.clone(), limit: timeouts.connect };
         Ok((permit, opened.map_err(late)??))
@@ -227,7 +230,7 @@ impl Adcs {
         expected: &Expected,
     ) -> Result<Answer, AdcsError> {
         let Settings { host, timeouts, .. } = &self.settings;
-        let (_permit, mut session) = self.session(identity).await?;
+        let (permit, mut session) = self.session(identity).await?;
         let unknown = |why: String| AdcsError::Unknown { host: host.clone(), why };
         let reply = match timeout(timeouts.call, session.request(request)).await {
             Ok(Ok(reply)) => reply,
@@ -240,6 +243,7 @@ impl Adcs {
             }
         };
         self.keep(identity, session);
+        drop(permit);
         tracing::debug!(
             identity = identity.name(),
             %host,

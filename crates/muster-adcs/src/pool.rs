@@ -1,6 +1,6 @@
 //! Connections that are kept for the next request of the same identity.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,52 +8,63 @@ use tokio::time::Instant;
 
 use crate::session::Session;
 
-/// Unused connections of one identity.
-const KEPT: usize = 4;
+/// A connection that nobody uses.
+#[derive(Debug)]
+struct Unused {
+    identity: String,
+    session: Session,
+    since: Instant,
+}
 
-type Idle = HashMap<String, Vec<(Session, Instant)>>;
-
-/// The unused connections of all identities.
+/// The unused connections of all identities, the one first that was used longest ago. Whoever opens another one makes room
+/// for it before, so there are no more of them than connections are permitted.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Idle>,
+    unused: Mutex<VecDeque<Unused>>,
 }
 
 impl Pool {
     /// A connection of this identity that still works. Those that are too old are closed on the way, of all identities.
     pub(crate) fn take(&self, identity: &str, limit: Duration) -> Option<Session> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        for sessions in idle.values_mut() {
-            let old =
-                sessions.extract_if(.., |(session, since)| since.elapsed() >= limit || !session.is_good());
-            old.for_each(|(session, _)| close(session));
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        while unused.front().is_some_and(|first| first.since.elapsed() >= limit) {
+            unused.pop_front().into_iter().for_each(close);
         }
-        idle.retain(|_, sessions| !sessions.is_empty());
-        idle.get_mut(identity)?.pop().map(|(session, _)| session)
+        while let Some(at) = unused.iter().rposition(|one| one.identity == identity) {
+            let found = unused.remove(at)?;
+            if found.session.is_good() {
+                return Some(found.session);
+            }
+            close(found);
+        }
+        None
     }
 
     /// Keeps a connection for the next request of this identity.
     pub(crate) fn put(&self, identity: &str, session: Session) {
-        if !session.is_good() {
-            return close(session);
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let sessions = idle.entry(identity.to_owned()).or_default();
-        if sessions.len() < KEPT {
-            sessions.push((session, Instant::now()));
+        let one = Unused { identity: identity.to_owned(), session, since: Instant::now() };
+        if one.session.is_good() {
+            self.unused.lock().unwrap_or_else(PoisonError::into_inner).push_back(one);
         } else {
-            close(session);
+            close(one);
         }
+    }
+
+    /// Closes those that were used longest ago, until there are no more than `most`.
+    pub(crate) fn shrink(&self, most: usize) {
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let surplus = unused.len().saturating_sub(most);
+        unused.drain(..surplus).for_each(close);
     }
 
     /// All of them, to be closed.
     pub(crate) fn drain(&self) -> Vec<Session> {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        idle.into_values().flatten().map(|(session, _)| session).collect()
+        let unused = std::mem::take(&mut *self.unused.lock().unwrap_or_else(PoisonError::into_inner));
+        unused.into_iter().map(|one| one.session).collect()
     }
 }
 
 /// Orderly, while nobody waits.
-fn close(session: Session) {
-    tokio::spawn(session.close());
+fn close(one: Unused) {
+    tokio::spawn(one.session.close());
 }

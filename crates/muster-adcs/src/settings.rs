@@ -50,7 +50,7 @@ pub struct Settings {
     pub framing: Framing,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// Connections at once, of all identities.
+    /// Connections at once, of all identities, those among them that are kept for later requests.
     pub max_connections: usize,
 }
 

@@ -385,32 +385,56 @@ fn objects_are_released() {
     });
 }
 
-/// Many at once, on no more connections than permitted; each gets its own certificate.
+/// Many at once, on no more connections than permitted; each gets its own certificate. All of the connections are kept.
 #[test]
 fn many_requests_share_few_connections() {
     kdc::within("", |kdc| {
         let Some(bed) = Bed::start(kdc, &[]) else { return };
         let mut settings = bed.settings(Method::Passage);
-        settings.max_connections = 4;
+        settings.max_connections = 8;
         settings.timeouts.connect = Duration::from_secs(30);
         let (adcs, alice) = (Arc::new(Adcs::new(settings)), identity("alice"));
         let mut ids = run(async {
-            let tasks: Vec<_> = (0..32)
-                .map(|_| {
-                    let (adcs, alice, submission) =
-                        (Arc::clone(&adcs), alice.clone(), bed.submission("User"));
-                    tokio::spawn(async move { adcs.submit(&alice, &submission).await })
-                })
-                .collect();
             let mut ids = Vec::new();
-            for task in tasks {
-                ids.push(issued(task.await.unwrap(), &bed));
+            for _ in 0..2 {
+                let tasks: Vec<_> = (0..32)
+                    .map(|_| {
+                        let (adcs, alice, submission) =
+                            (Arc::clone(&adcs), alice.clone(), bed.submission("User"));
+                        tokio::spawn(async move { adcs.submit(&alice, &submission).await })
+                    })
+                    .collect();
+                for task in tasks {
+                    ids.push(issued(task.await.unwrap(), &bed));
+                }
             }
             ids
         });
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), 32);
-        assert!(bed.calls("ept_map", 1).len() <= 4, "more connections than permitted");
+        assert_eq!(ids.len(), 64);
+        assert!(bed.calls("ept_map", 1).len() <= 8, "more connections than permitted, or not kept");
+    });
+}
+
+/// What is kept for one identity goes before another has to wait, or there are more connections than permitted.
+#[test]
+fn unused_connections_make_room_for_others() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, &[]) else { return };
+        let (alice, bob) = (identity("alice"), identity("bob"));
+        let mut settings = bed.settings(Method::Object);
+        settings.max_connections = 1;
+        let adcs = Adcs::new(settings);
+        run(async {
+            for _ in 0..2 {
+                issued(adcs.submit(&alice, &bed.submission("User")).await, &bed);
+            }
+            assert_eq!(bed.calls("RemRelease", 0).len(), 0);
+            issued(adcs.submit(&bob, &bed.submission("User")).await, &bed);
+            contains(&bed.calls("RemRelease", 1).concat(), "\"gone\": 1");
+            issued(adcs.submit(&bob, &bed.submission("User")).await, &bed);
+        });
+        assert_eq!(bed.calls("RemoteCreateInstance", 2).len(), 2);
     });
 }
