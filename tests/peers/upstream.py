@@ -3,10 +3,11 @@
 It shares no code with what it tests: messages, certificates and CMC responses are written out here from the published
 documents. What it does with a message stands in the path, DOING_SIGNIN: /pending_UsernamePassword/service.svc/CES.
 
-    upstream.py CERTIFICATE.pem KEY.pem CA.pem CA.key CLIENT-CA.pem [KEYTAB]
+    upstream.py CERTIFICATE.pem KEY.pem CA.pem CA.key CLIENT-CA.pem [--keytab FILE] [--host NAME] [--password NAME=WORD]… [--sid NAME=SID]…
 
-The first line of its output is a JSON object with "port"; every message is one further line. Accounts: alice and bob, whose
-passwords are their names and "-pw"; with KEYTAB whoever has a ticket for HTTP/localhost that is bound to CERTIFICATE.
+The first line of its output is a JSON object with "port"; every message is one further line. Accounts: those of --password, by
+default alice and bob, whose passwords are their names and "-pw"; with --keytab whoever has a ticket for HTTP/NAME that is bound to
+CERTIFICATE. Certificates for the accounts of --sid bear their security identifiers.
 
 DOING is issue (which issues), or one of these:
   pending             issues at the second query                deny                decides against it
@@ -25,14 +26,15 @@ DOING is issue (which issues), or one of these:
   no-authority        RPC_S_SERVER_UNAVAILABLE                  broken-call         RPC_S_CALL_FAILED, after it issued
   no-permission       E_ACCESSDENIED of the authority           wrong-address       DestinationUnreachable
 """
+import argparse
 import base64
 import datetime
 import gzip
 import hashlib
 import http.server
 import json
+import socket
 import ssl
-import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -43,8 +45,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-CERTIFICATE, KEY, CA_FILE, CA_KEY_FILE, CLIENT_CA = sys.argv[1:6]
-KEYTAB = sys.argv[6] if len(sys.argv) > 6 else None
+parser = argparse.ArgumentParser()
+for argument in ("certificate", "key", "ca", "ca_key", "client_ca"):
+    parser.add_argument(argument)
+parser.add_argument("--keytab")
+parser.add_argument("--host", default="localhost")
+parser.add_argument("--password", action="append")
+parser.add_argument("--sid", action="append", default=[])
+ARGS = parser.parse_args()
+CERTIFICATE, KEY, CA_FILE, CA_KEY_FILE = ARGS.certificate, ARGS.key, ARGS.ca, ARGS.ca_key
+PASSWORDS = dict(one.split("=", 1) for one in ARGS.password or ["alice=alice-pw", "bob=bob-pw"])
+SIDS = dict(one.split("=", 1) for one in ARGS.sid)
 DER = serialization.Encoding.DER
 SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 CA = x509.load_pem_x509_certificate(open(CA_FILE, "rb").read())
@@ -159,7 +170,7 @@ def template_of(csr):
         return "User"
 
 
-def certify(doing, csr):
+def certify(doing, csr, who):
     now = datetime.datetime.now(datetime.timezone.utc)
     public = OTHER_KEY.public_key() if doing == "wrong-key" else csr.public_key()
     other = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Other CA")])
@@ -176,6 +187,10 @@ def certify(doing, csr):
         .not_valid_after(now + datetime.timedelta(days=365))
         .add_extension(template, False)
     )
+    if who in SIDS:
+        inside = tlv(0xA0, oid("1.3.6.1.4.1.311.25.2.1"), tlv(0xA0, tlv(4, SIDS[who].encode())))
+        extension = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.311.25.2"), sequence(inside))
+        builder = builder.add_extension(extension, False)
     key = OTHER_KEY if doing in ("wrong-issuer", "other-signer") else CA_KEY
     return builder.sign(key, hashes.SHA256()).public_bytes(DER)
 
@@ -284,8 +299,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             saw["certificate"] = [value for rdn in peer["subject"] for name, value in rdn if name == "commonName"]
         if sign_in == "UsernamePassword":
             password = message.findtext(f".//{{{WSSE}}}Password")
-            good = saw["username"] in ("alice", "bob") and password == saw["username"] + "-pw"
-            return saw["username"] if good else None
+            return saw["username"] if PASSWORDS.get(saw["username"], "") == password else None
         if sign_in == "Certificate":
             return ",".join(saw["certificate"]) if peer else None
         return self.ticket(saw)
@@ -297,8 +311,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             own = ssl.PEM_cert_to_DER_cert(open(CERTIFICATE).read())
             binding = b"tls-server-end-point:" + hashlib.sha256(own).digest()
-            name = gssapi.Name("HTTP@localhost", gssapi.NameType.hostbased_service)
-            key = gssapi.Credentials(name=name, usage="accept", store={"keytab": KEYTAB})
+            key = gssapi.Credentials(usage="accept", store={"keytab": ARGS.keytab})
             context = gssapi.SecurityContext(
                 creds=key, usage="accept", channel_bindings=gssapi.raw.ChannelBindings(application_data=binding)
             )
@@ -341,7 +354,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def refuse(self, doing, relates_to):
         """What comes of a message without anything being done; whether that was all."""
-        url = f"https://localhost:{PORT}/issue_UsernamePassword/service.svc/CES"
+        url = f"https://{ARGS.host}:{PORT}/issue_UsernamePassword/service.svc/CES"
         html = "<html>error</html>"
         if doing == "redirect":
             self.say(307, html, "text/html", [("Location", url)])
@@ -388,7 +401,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.say(status, said, headers=self.proof)
 
     def decide(self, doing, relates_to, asked, who, number, request):
-        url = f"https://localhost:{PORT}{self.path}"
+        url = f"https://{ARGS.host}:{PORT}{self.path}"
         if asked == "KET" or doing == "key-exchange":
             inside = f"<KeyExchangeToken>{token(X509V3, CA.public_bytes(DER))}</KeyExchangeToken>"
             inside = f"<RequestedSecurityToken>{inside}</RequestedSecurityToken>"
@@ -402,7 +415,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return denied(relates_to, number)
             if entry["queries"] < 2:
                 return pending(relates_to, number, url)
-            certificate = certify(doing, entry["request"])
+            certificate = certify(doing, entry["request"], who)
             shown = int(number) + 1 if doing == "other-number" else number
             return issued(relates_to, shown, certificate, cmc_response(0, "Issued", certificate=certificate))
         with LOCK:
@@ -412,10 +425,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return denied(relates_to, number)
         if doing in ("pending", "deny-query"):
             return pending(relates_to, number, url)
-        certificate = certify(doing, request)
+        certificate = certify(doing, request, who)
         if doing == "broken-call":
             return refusal(relates_to, 0x800706BE, "The remote procedure call failed.", False)
-        other = certify("issue", request) if doing == "two" else certificate
+        other = certify("issue", request, who) if doing == "two" else certificate
         key = OTHER_KEY if doing == "forged-response" else None
         response = None if doing == "no-response" else cmc_response(0, "Issued", certificate=other, key=key)
         if doing == "other-message":
@@ -423,11 +436,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return issued(relates_to, None if doing == "no-number" else number, certificate, response)
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer((socket.gethostbyname(ARGS.host), 0), Handler)
 PORT = server.server_address[1]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(CERTIFICATE, KEY)
-context.load_verify_locations(CLIENT_CA)
+context.load_verify_locations(ARGS.client_ca)
 context.verify_mode = ssl.CERT_OPTIONAL
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(json.dumps({"port": PORT}), flush=True)

@@ -166,6 +166,8 @@ fn refusal(
         // Of a request that it does not know, or not for whoever asks, a server gives no number.
         (true, _, Some(asked)) if request_id == Some(asked) => Ok(denied()),
         (true, Some(code), Some(_)) => Ok(not_taken(code)),
+        // Our own server's word for a request that it passed on without knowing what became of it.
+        (false, Some(Hresult::CERTSRV_E_BAD_REQUESTSTATUS), _) => Err(RelayError::Failed { why }),
         (false, Some(code), _) => match call(code) {
             Call::Answered => Ok(not_taken(code)),
             Call::NotMade => Err(RelayError::NoAuthority { why }),
@@ -264,6 +266,8 @@ mod tests {
             (Some(0x8001_0108), false, "unknown"),
             (Some(0x8001_0105), false, "unknown"),
             (Some(0x8007_0005), false, "not taken"),
+            // CERTSRV_E_BAD_REQUESTSTATUS, of another relay whose own call broke.
+            (Some(0x8009_4003), false, "unknown"),
             (None, false, "unknown"),
         ] {
             assert_eq!(outcome(&fault(code, invalid, None), None), expected, "{code:x?} {invalid}");

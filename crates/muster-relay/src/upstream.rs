@@ -1,7 +1,7 @@
 //! One upstream: requests, queries and its key exchange certificate, each in somebody's name.
 
 use http::StatusCode;
-use muster_adcs::Expected;
+use muster_adcs::{Expected, check_issuer};
 use muster_client::failover::Failure;
 use muster_client::session::{Answer as Said, Session};
 use muster_client::tls::{self, ClientIdentity, TlsError, Trust};
@@ -114,7 +114,7 @@ impl Upstream {
         self.answer(Question::Query(request_id, expected), said)
     }
 
-    /// Asks for the authority's certificate for encrypting keys to it (DER). Not verified.
+    /// Asks for the authority's certificate for encrypting keys to it (DER), signed by the authority.
     ///
     /// # Errors
     /// See [`RelayError`]; this can always be repeated.
@@ -125,7 +125,15 @@ impl Upstream {
     ) -> Result<Vec<u8>, RelayError> {
         let other = RelayError::Untrusted { request_id: None, problem: Distrust::OtherQuestion };
         match self.ask(identity, Operation::KeyExchangeToken, now).await? {
-            Said::Response(RequestSecurityTokenResponse::KeyExchangeToken(certificate)) => Ok(certificate),
+            Said::Response(RequestSecurityTokenResponse::KeyExchangeToken(certificate)) => {
+                match check_issuer(&certificate, &self.settings.issuers) {
+                    Ok(()) => Ok(certificate),
+                    Err(problem) => Err(RelayError::Untrusted {
+                        request_id: None,
+                        problem: Distrust::Certificate(problem),
+                    }),
+                }
+            }
             Said::Response(
                 RequestSecurityTokenResponse::Issued(_) | RequestSecurityTokenResponse::Pending(_),
             ) => Err(other),

@@ -324,7 +324,7 @@ fn ticket_is_bound_to_the_upstreams_certificate() {
             kdc.add_user(name, &format!("{name}-pw"));
         }
         let keytab = kdc.add_service("HTTP/localhost", "http.keytab");
-        let bed = Bed::start_with(&python, Some(&keytab));
+        let bed = Bed::start_with(&python, "localhost", &["--keytab", keytab.to_str().unwrap()]);
         let upstream = Upstream::new(bed.settings("issue", "Kerberos")).unwrap();
         let identity = |name: &str| {
             let principal = format!("{name}@{}", kdc::REALM);

@@ -207,7 +207,10 @@ impl Authenticator {
                     }
                     None => {
                         let caller = self.passwords.verify(&token, peer, now, seen).await?;
-                        if keeps {
+                        if keeps && self.owns.passes_on(&endpoint.ca) {
+                            let password = token.password.expose();
+                            delegation = Delegation::of_own_password(caller.principal(), password);
+                        } else if keeps {
                             delegation = Delegation::refused(DelegationError::Local);
                         }
                         caller

@@ -18,6 +18,7 @@ use muster_core::Method;
 use muster_directory::ldap::LdapSettings;
 
 pub use muster_core::forwarding::IdentityMode;
+pub use muster_relay::Endpoint as Url;
 pub use reference::reference;
 pub(crate) use validate::encode_path;
 
@@ -74,6 +75,30 @@ pub enum Backend {
     Embedded(EmbeddedSettings),
     /// An authority of Active Directory Certificate Services.
     Adcs(AdcsSettings),
+    /// Another enrollment service in front of an authority.
+    Relay(Box<RelaySettings>),
+}
+
+impl Backend {
+    /// Who this service is at another CA.
+    #[must_use]
+    pub fn account(&self) -> Option<&OwnAccount> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Adcs(adcs) => adcs.account.as_ref(),
+            Self::Relay(relay) => relay.account.as_ref(),
+        }
+    }
+
+    /// Names of templates of the store that another CA issues from.
+    #[must_use]
+    pub fn templates(&self) -> &[String] {
+        match self {
+            Self::Embedded(_) => &[],
+            Self::Adcs(adcs) => &adcs.templates,
+            Self::Relay(relay) => &relay.templates,
+        }
+    }
 }
 
 /// The embedded certification authority.
@@ -107,6 +132,33 @@ pub struct AdcsSettings {
     /// Certificate and key of the enrollment agent.
     pub agent: Option<(PathBuf, PathBuf)>,
     /// Names of templates of the store that it issues from.
+    pub templates: Vec<String>,
+    /// For a connection.
+    pub connect: Duration,
+    /// For an answer.
+    pub call: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+}
+
+/// Another enrollment service (CES), Microsoft's or of this kind, in front of an authority.
+#[derive(Clone, Debug)]
+pub struct RelaySettings {
+    /// Its address for user names and passwords.
+    pub password_url: Option<Url>,
+    /// Its address for Kerberos.
+    pub kerberos_url: Option<Url>,
+    /// Its address for client certificates.
+    pub certificate_url: Option<Url>,
+    /// PEM file with the certification authorities of its web server; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files with the certificates that the authority signs with.
+    pub certificates: Vec<PathBuf>,
+    /// Who this service is there; `None` if no endpoint needs to be somebody.
+    pub account: Option<OwnAccount>,
+    /// Certificate and key to sign in with.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// Names of templates of the store that the authority issues from.
     pub templates: Vec<String>,
     /// For a connection.
     pub connect: Duration,
@@ -373,7 +425,7 @@ impl Settings {
     pub fn embedded(&self) -> Result<&EmbeddedSettings, NoEmbeddedCa> {
         let embedded = self.authorities.iter().find_map(|ca| match &ca.backend {
             Backend::Embedded(embedded) => Some(embedded),
-            Backend::Adcs(_) => None,
+            Backend::Adcs(_) | Backend::Relay(_) => None,
         });
         embedded.ok_or(NoEmbeddedCa)
     }

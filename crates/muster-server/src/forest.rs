@@ -97,7 +97,7 @@ pub fn templates_in_force(settings: &Settings, domain: &str, ca: &CaSettings) ->
 fn kept_file(settings: &Settings, domain: &str, ca: &CaSettings) -> PathBuf {
     let file = match &ca.backend {
         Backend::Embedded(_) => format!("templates-{domain}.json"),
-        Backend::Adcs(_) => format!("templates-{domain}-{}.json", encode_path(&ca.name)),
+        Backend::Adcs(_) | Backend::Relay(_) => format!("templates-{domain}-{}.json", encode_path(&ca.name)),
     };
     settings.data_dir.join(file)
 }

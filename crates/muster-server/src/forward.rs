@@ -9,7 +9,6 @@
 use std::sync::{Arc, OnceLock};
 
 use der::{Decode as _, Encode as _};
-use muster_adcs::Identity;
 use muster_core::forwarding::{ForwardLedger, IdentityMode, Outcome, Settlement, SubmissionRecord};
 use muster_core::issuance::{LedgerError, RequestRecord};
 use muster_core::policy::{self, ForeignCertificate, ForwardCircumstances, Right};
@@ -20,7 +19,7 @@ use muster_store::{Disposition, Generations, Request, Store, StoreError};
 use x509_cert::Certificate;
 
 use crate::auth::{Authenticated, no_ticket};
-use crate::backend::{Backend, NotSent};
+use crate::backend::{Asker, Backend, NotSent};
 use crate::catalog::Catalog;
 use crate::config::Endpoint;
 use crate::decode;
@@ -176,7 +175,7 @@ impl Forwarding {
             Ok(forwardable) => forwardable,
             Err(refusal) => return self.deny(row, refusal, record).await,
         };
-        let asker = self.asker(message, identity)?;
+        let asker = self.asker(message, identity).await?;
 
         // 4. Record, send, settle.
         let ledger = IfUnchanged { store: &self.store, seen, refused: OnceLock::new() };
@@ -196,7 +195,7 @@ impl Forwarding {
         // The CA may have it as soon as it is sent: what it says is written down whatever becomes of the caller.
         let (desk, reference) = (Arc::clone(self), record.reference.clone());
         let task = tokio::spawn(async move {
-            let sent = desk.backend.send(&asker, &recorded).await;
+            let sent = desk.backend.send(&asker, &recorded, desk.clock.now()).await;
             let outcome = match &sent {
                 Ok(outcome) => outcome.clone(),
                 Err(not_sent) => Outcome::NotSubmitted { why: not_sent.to_string() },
@@ -281,8 +280,9 @@ impl Forwarding {
         let Some(backend_id) = forwarding.backend_request_id else {
             return Err(ServiceError::Internal(format!("request {id} has no number at the CA")));
         };
-        let asker = self.asker(message, mode(endpoint)?)?;
-        let outcome = match self.backend.ask(&asker, backend_id, &forwarding.expected).await {
+        let asker = self.asker(message, mode(endpoint)?).await?;
+        let outcome = match self.backend.ask(&asker, backend_id, &forwarding.expected, self.clock.now()).await
+        {
             Ok(outcome) => outcome,
             Err(error) => return Err(not_sent(endpoint, error)),
         };
@@ -304,8 +304,8 @@ impl Forwarding {
         message: &Authenticated<'_>,
         endpoint: &Endpoint,
     ) -> Result<Vec<u8>, ServiceError> {
-        let asker = self.asker(message, mode(endpoint)?)?;
-        match self.backend.exchange(&asker).await {
+        let asker = self.asker(message, mode(endpoint)?).await?;
+        match self.backend.exchange(&asker, self.clock.now()).await {
             Ok(Some(certificate)) => Ok(certificate),
             Ok(None) => Err(ServiceError::NoKeyExchange),
             Err(error) => Err(not_sent(endpoint, error)),
@@ -313,13 +313,8 @@ impl Forwarding {
     }
 
     /// In whose name the CA is asked.
-    fn asker(&self, message: &Authenticated<'_>, mode: IdentityMode) -> Result<Identity, ServiceError> {
-        match mode {
-            IdentityMode::RenewOnBehalf | IdentityMode::RegistrationAuthority => {
-                Ok(self.backend.own().map_err(|error| CaError::Identity(error.to_string()))?.clone())
-            }
-            IdentityMode::Delegate => message.delegation().identity(),
-        }
+    async fn asker(&self, message: &Authenticated<'_>, mode: IdentityMode) -> Result<Asker, ServiceError> {
+        self.backend.asker(mode, message.delegation()).await
     }
 
     /// What was true when the exchange began.

@@ -210,13 +210,14 @@ impl Node {
                     embedded = Some(opened);
                     certificate
                 }
-                Backend::Adcs(settings) => {
+                Backend::Adcs(_) | Backend::Relay(_) => {
+                    let Some(backend) = Connector::open(ca)? else { continue };
                     let forwarding = Forwarding {
                         ca: Arc::clone(&ca.name),
                         store: store.clone(),
                         identities: Arc::clone(&identities),
-                        catalog: catalog(Own::Named(settings.templates.clone())),
-                        backend: Connector::adcs(&ca.name, settings)?,
+                        catalog: catalog(Own::Named(ca.backend.templates().to_vec())),
+                        backend,
                         clock: Arc::clone(&clock),
                     };
                     let certificate = forwarding.backend.issuers().first().cloned().unwrap_or_default();

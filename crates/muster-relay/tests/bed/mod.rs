@@ -23,6 +23,7 @@ use tempfile::TempDir;
 pub(crate) struct Bed {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
+    host: &'static str,
     port: u16,
     pub(crate) folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -50,18 +51,18 @@ fn issuer(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 impl Bed {
     /// `None` after having said what is missing.
     pub(crate) fn start() -> Option<Self> {
-        Some(Self::start_with(&Peer::Python.or_not_run()?, None))
+        Some(Self::start_with(&Peer::Python.or_not_run()?, "localhost", &[]))
     }
 
-    /// With a Python that has python-gssapi, and the keytab of `HTTP/localhost`.
-    pub(crate) fn start_with(python: &Path, keytab: Option<&Path>) -> Self {
+    /// With a Python that has python-gssapi where tickets come, and further arguments.
+    pub(crate) fn start_with(python: &Path, host: &'static str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, pem: &str| std::fs::write(folder.path().join(name), pem).unwrap();
         let (authority, web) = (issuer("CORP-CA"), issuer("Web CA"));
         write("ca.pem", &authority.pem());
         write("ca.key", &authority.key().serialize_pem());
         write("web.pem", &web.pem());
-        for (file, name) in [("server", "localhost"), ("node1", "node1.corp.test")] {
+        for (file, name) in [("server", host), ("node1", "node1.corp.test")] {
             let key = KeyPair::generate().unwrap();
             let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
             let mut params = CertificateParams::new(names).unwrap();
@@ -73,7 +74,7 @@ impl Bed {
         command.arg(peers::script("upstream.py"));
         command
             .args(["server.pem", "server.key", "ca.pem", "ca.key", "web.pem"].map(|f| folder.path().join(f)));
-        command.args(keytab).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["--host", host]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(folder.path().join("errors")).unwrap());
         let mut child = command.spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -87,11 +88,11 @@ impl Bed {
             move || collect(output, &lines)
         });
         let port = first["port"].as_u64().unwrap().try_into().unwrap();
-        Self { child, lines, port, folder, authority, key: Key::generate() }
+        Self { child, lines, host, port, folder, authority, key: Key::generate() }
     }
 
     pub(crate) fn settings(&self, doing: &str, sign_in: &str) -> Settings {
-        let url = format!("https://localhost:{}/{doing}_{sign_in}/service.svc/CES", self.port);
+        let url = format!("https://{}:{}/{doing}_{sign_in}/service.svc/CES", self.host, self.port);
         let mut settings = Settings::new(url.parse().unwrap(), vec![self.authority.der().to_vec()]);
         settings.trust = Trust { files: vec![self.path("web.pem")], only: true, ..Trust::default() };
         settings.timeouts = Timeouts { connect: Duration::from_secs(10), request: Duration::from_secs(10) };

@@ -14,6 +14,7 @@ use muster_adcs::Identity;
 use muster_core::Method;
 
 use muster_gss::{Credential, Gss, InitiateError, Login, same_account};
+use muster_relay::UpstreamIdentity;
 use zeroize::Zeroizing;
 
 use super::kerberos::KerberosError;
@@ -60,6 +61,16 @@ pub(crate) enum NoDelegation {
     Ticket(InitiateError),
 }
 
+impl NoDelegation {
+    fn to_error(&self) -> ServiceError {
+        match self {
+            Self::NotAsked => ServiceError::Internal("this endpoint does not delegate".to_owned()),
+            Self::Refused(why) => why.clone().into(),
+            Self::Ticket(error) => no_ticket(Method::Kerberos, error),
+        }
+    }
+}
+
 impl std::fmt::Debug for Delegation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -95,6 +106,16 @@ impl Delegation {
         Self::Password { principal: principal.to_string(), password }
     }
 
+    /// A caller whose password was compared here, for a service that compares it again. A one-time token is for this
+    /// installation alone.
+    pub(super) fn of_own_password(principal: &muster_core::identity::Principal, password: &str) -> Self {
+        if principal.token.is_some() {
+            return Self::refused(DelegationError::Local);
+        }
+        let password = Arc::new(Zeroizing::new(password.to_owned()));
+        Self::Password { principal: principal.name.to_string(), password }
+    }
+
     /// A caller whose certificate is mapped to an account; `None` is one of this installation.
     pub(super) fn of_certificate(account: Option<Delegable>, own: &Own) -> Self {
         match account {
@@ -128,11 +149,31 @@ impl Delegation {
                 let (user, own) = (principal.clone(), own.clone());
                 Ok(Identity::on_demand(principal, move || own.impersonate(&user)))
             }
-            Self::None(NoDelegation::NotAsked) => {
-                Err(ServiceError::Internal("this endpoint does not delegate".to_owned()))
+            Self::None(why) => Err(why.to_error()),
+        }
+    }
+
+    /// The identity to ask another enrollment service in. Asks the KDC about a caller with a certificate.
+    ///
+    /// # Errors
+    /// As [`Self::identity`], and what the KDC says.
+    pub(crate) async fn upstream(&self) -> Result<UpstreamIdentity, ServiceError> {
+        match self {
+            Self::Ticket { principal, credential } => {
+                Ok(UpstreamIdentity::Kerberos { name: principal.clone(), credential: credential.clone() })
             }
-            Self::None(NoDelegation::Refused(why)) => Err(why.clone().into()),
-            Self::None(NoDelegation::Ticket(error)) => Err(no_ticket(Method::Kerberos, error)),
+            Self::Password { principal, password } => Ok(UpstreamIdentity::Password {
+                name: principal.clone(),
+                secret: muster_relay::Password::new(password.as_str().to_owned()),
+            }),
+            Self::Mapped { principal, own } => {
+                let (user, own) = (principal.clone(), own.clone());
+                let asked = tokio::task::spawn_blocking(move || own.impersonate(&user)).await;
+                let credential = asked.map_err(|error| ServiceError::Internal(error.to_string()))?;
+                let credential = credential.map_err(|error| no_ticket(Method::ClientCertificate, &error))?;
+                Ok(UpstreamIdentity::Kerberos { name: principal.clone(), credential })
+            }
+            Self::None(why) => Err(why.to_error()),
         }
     }
 }
@@ -172,7 +213,11 @@ pub(super) struct Own {
 
 /// The accounts of this service for the CAs to which callers are delegated, by the CA's name.
 #[derive(Default)]
-pub(super) struct Owns(Vec<(Arc<str>, Arc<Own>)>);
+pub(super) struct Owns {
+    accounts: Vec<(Arc<str>, Arc<Own>)>,
+    /// The CAs behind other enrollment services.
+    relays: Vec<Arc<str>>,
+}
 
 impl Owns {
     /// Reads the keys that endpoints with delegation need; nothing without such endpoints.
@@ -184,8 +229,11 @@ impl Owns {
                 Method::UsernamePassword => false,
             };
             let ca = settings.authorities.iter().find(|ca| ca.name == endpoint.ca);
-            let Some(Backend::Adcs(adcs)) = ca.map(|ca| &ca.backend) else { continue };
-            let Some(account) = adcs.account.as_ref().filter(|_| needs_own) else { continue };
+            let Some(ca) = ca else { continue };
+            if matches!(ca.backend, Backend::Relay(_)) {
+                owns.relays.push(Arc::clone(&ca.name));
+            }
+            let Some(account) = ca.backend.account().filter(|_| needs_own) else { continue };
             let wrong = |problem: String| KerberosError::Account {
                 ca: endpoint.ca.to_string(),
                 account: account.principal.clone(),
@@ -199,14 +247,20 @@ impl Owns {
                 let credential = Gss::load()?.service(&account.keytab, &account.principal);
                 let credential = credential.map_err(|error| wrong(error.to_string()))?;
                 let own = Own { realm: realm.to_owned(), credential };
-                owns.0.push((Arc::clone(&endpoint.ca), Arc::new(own)));
+                owns.accounts.push((Arc::clone(&endpoint.ca), Arc::new(own)));
             }
         }
         Ok(owns)
     }
 
     pub(super) fn of(&self, ca: &str) -> Option<&Arc<Own>> {
-        self.0.iter().find(|(name, _)| **name == *ca).map(|(_, own)| own)
+        self.accounts.iter().find(|(name, _)| **name == *ca).map(|(_, own)| own)
+    }
+
+    /// Whether passwords of accounts of this installation are passed on: another enrollment service may have the same
+    /// accounts, and asks for the password itself.
+    pub(super) fn passes_on(&self, ca: &str) -> bool {
+        self.relays.iter().any(|name| **name == *ca)
     }
 }
 

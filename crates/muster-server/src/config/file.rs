@@ -80,8 +80,9 @@ impl Default for Policy {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ca {
-    /// Who signs: `embedded`, the CA of this installation, of which there can be one, or `adcs`, an authority of Active
-    /// Directory Certificate Services that is asked over DCOM or RPC.
+    /// Who signs: `embedded`, the CA of this installation, of which there can be one, `adcs`, an authority of Active
+    /// Directory Certificate Services that is asked over DCOM or RPC, or `relay`, an authority behind another enrollment
+    /// service that is asked over HTTPS.
     #[serde(default = "defaults::backend")]
     pub backend: Backend,
     /// Folder of `ca.pem` and `ca.key.pem`; by default `ca`.
@@ -114,6 +115,27 @@ pub struct Ca {
     /// File with that account's keys; by default the keytab of its realm's `[kerberos."REALM"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keytab: Option<PathBuf>,
+    /// The other enrollment service's address (CES) for user names and passwords, exactly as it is written there. Each address
+    /// takes one kind of sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_url: Option<String>,
+    /// Its address for Kerberos; callers with tickets or certificates are passed on there by delegation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kerberos_url: Option<String>,
+    /// Its address for client certificates, for renewals with `client_certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_url: Option<String>,
+    /// PEM file with the certification authorities that the other service's web server has its certificate from; by default
+    /// those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the certificate, and its chain, that this service signs in with at `certificate_url`. Read again for
+    /// each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file with its key, readable by the service alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
     /// PEM file with the certificate of the enrollment agent that `registration_authority` signs with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_certificate: Option<PathBuf>,
@@ -144,6 +166,8 @@ pub enum Backend {
     Embedded,
     /// An authority of Active Directory Certificate Services.
     Adcs,
+    /// Another enrollment service.
+    Relay,
 }
 
 /// How an authority of Active Directory Certificate Services is asked.

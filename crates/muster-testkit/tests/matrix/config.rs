@@ -99,7 +99,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "backend = \"embedded\"",
         "backend = \"x\"",
-        "5: ca.\"Example CA\".backend: unknown variant `x`, expected `embedded` or `adcs`",
+        "5: ca.\"Example CA\".backend: unknown variant `x`, expected one of `embedded`, `adcs`, `relay`",
     ),
     (
         "[ca.\"Example CA\"]\nbackend = \"embedded\"",
@@ -369,6 +369,75 @@ fn delegation_that_cannot_work_is_refused() {
     }
 }
 
+/// What the table of a relay has beside `backend` and `certificates`, what its endpoint has, and what is said of them.
+const RELAYING: &[(&str, &str, &str)] = &[
+    ("", "", "ca.\"Corp CA\".password_url: is missing: write at least one of password_url, kerberos_url and"),
+    (
+        "password_url = \"http://ces/CES\"",
+        "",
+        "ca.\"Corp CA\".password_url: \"http://ces/CES\" is not an https URL",
+    ),
+    ("kerberos_url = \"/CES\"", "", "ca.\"Corp CA\".kerberos_url: \"/CES\" is not an absolute URL"),
+    (
+        "certificate_url = \"https://ces/CES\"",
+        "",
+        "ca.\"Corp CA\".certificate_url: and client_certificate need each",
+    ),
+    ("client_key = \"k\"", "", "ca.\"Corp CA\".client_key: needs client_certificate beside it"),
+    ("server = \"ca01\"", "", "ca.\"Corp CA\".server: is not for a CA with backend = \"relay\""),
+    ("agent_key = \"k\"", "", "ca.\"Corp CA\".agent_key: is not for a CA with backend = \"relay\""),
+    (
+        "password_url = \"https://ces/CES\"",
+        "",
+        "enrollment_endpoint[1].identity: is missing: write \"delegate\", to ask",
+    ),
+    (
+        "password_url = \"https://ces/CES\"",
+        "identity = \"registration_authority\"",
+        "enrollment_endpoint[1].identity: \"registration_authority\" is not for a CA with backend = \"relay\"",
+    ),
+    (
+        "password_url = \"https://ces/CES\"",
+        "identity = \"renew_on_behalf\"",
+        "enrollment_endpoint[1].identity: \"renew_on_behalf\" is for renewals alone",
+    ),
+    (
+        "password_url = \"https://ces/CES\"",
+        "identity = \"renew_on_behalf\"\nrenewal_only = true",
+        "ca.\"Corp CA\".kerberos_url: is missing: an endpoint asks with tickets",
+    ),
+    (
+        "kerberos_url = \"https://ces/CES\"",
+        "identity = \"renew_on_behalf\"\nrenewal_only = true",
+        "ca.\"Corp CA\".account: is missing: an endpoint asks the other service as",
+    ),
+    (
+        "kerberos_url = \"https://ces/CES\"",
+        "identity = \"delegate\"",
+        "ca.\"Corp CA\".password_url: is missing: an endpoint passes on passwords",
+    ),
+    ("password_url = \"https://ces/CES\"", "identity = \"delegate\"", "no fault found"),
+    (
+        "certificate_url = \"https://ces/CES\"\nclient_certificate = \"c\"\nclient_key = \"k\"",
+        "identity = \"renew_on_behalf\"\nrenewal_only = true",
+        "no fault found",
+    ),
+];
+
+#[test]
+fn relay_has_an_address_for_each_way_in_which_it_is_asked() {
+    let one = MINIMAL.replace("[[enrollment_endpoint]]", "[[enrollment_endpoint]]\nca = \"Example CA\"");
+    for (table, endpoint, said) in RELAYING {
+        let text = format!(
+            "{one}\n[ca.\"Corp CA\"]\nbackend = \"relay\"\ncertificates = [\"ca.pem\"]\n{table}\n\
+             [[enrollment_endpoint]]\nauthentication = \"username_password\"\nlistener = \"main\"\nca = \"Corp CA\"\n\
+             {endpoint}\n"
+        );
+        let problem = problem(&text);
+        assert!(problem.contains(said), "{table} {endpoint}: {problem}");
+    }
+}
+
 #[test]
 fn executable_explains_a_broken_file() {
     let directory = tempfile::tempdir().unwrap();
@@ -398,7 +467,10 @@ fn samples_are_without_fault() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    assert_eq!(names, ["minimal.toml", "one-port.toml", "renewal-only.toml", "two-instances.toml"]);
+    assert_eq!(
+        names,
+        ["minimal.toml", "one-port.toml", "relay.toml", "renewal-only.toml", "two-instances.toml"]
+    );
 }
 
 #[test]

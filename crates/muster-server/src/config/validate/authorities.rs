@@ -1,6 +1,8 @@
 //! The certification authorities, and in whose name each is asked.
 
-use std::path::Path;
+mod relay;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ pub(super) fn authorities(tree: &file::File, base: &Path, data_dir: &Path) -> Re
                 Backend::Embedded(embedded_ca(tree, data_dir, &key, &shared, written)?)
             }
             Kind::Adcs => Backend::Adcs(adcs(tree, base, &key, written)?),
+            Kind::Relay => Backend::Relay(Box::new(relay::settings(tree, base, &key, written)?)),
         };
         all.push(CaSettings { name: shared, backend });
     }
@@ -65,19 +68,30 @@ fn only_its_own(key: &str, written: &file::Ca) -> Result<(), Fault> {
         ("server", written.server.is_some()),
         ("mapper_port", written.mapper_port.is_some()),
         ("protocol", written.protocol.is_some()),
+        ("agent_certificate", written.agent_certificate.is_some()),
+        ("agent_key", written.agent_key.is_some()),
+    ];
+    let of_relay = [
+        ("password_url", written.password_url.is_some()),
+        ("kerberos_url", written.kerberos_url.is_some()),
+        ("certificate_url", written.certificate_url.is_some()),
+        ("ca_file", written.ca_file.is_some()),
+        ("client_certificate", written.client_certificate.is_some()),
+        ("client_key", written.client_key.is_some()),
+    ];
+    let of_others = [
         ("certificates", !written.certificates.is_empty()),
         ("account", written.account.is_some()),
         ("keytab", written.keytab.is_some()),
-        ("agent_certificate", written.agent_certificate.is_some()),
-        ("agent_key", written.agent_key.is_some()),
         ("templates", !written.templates.is_empty()),
         ("connect_seconds", written.connect_seconds.is_some()),
         ("call_seconds", written.call_seconds.is_some()),
         ("max_connections", written.max_connections.is_some()),
     ];
     let (foreign, word) = match written.backend {
-        Kind::Embedded => (&of_adcs[..], "embedded"),
-        Kind::Adcs => (&of_embedded[..], "adcs"),
+        Kind::Embedded => ([&of_adcs[..], &of_relay, &of_others].concat(), "embedded"),
+        Kind::Adcs => ([&of_embedded[..], &of_relay].concat(), "adcs"),
+        Kind::Relay => ([&of_embedded[..], &of_adcs].concat(), "relay"),
     };
     match foreign.iter().find(|(_, is_written)| *is_written) {
         Some((name, _)) => {
@@ -108,7 +122,7 @@ fn embedded_ca(
             "must begin with http:// and name a host: clients that check revocation cannot start with HTTPS",
         );
     }
-    let in_data = |path: &Option<std::path::PathBuf>, default: &str| {
+    let in_data = |path: &Option<PathBuf>, default: &str| {
         path.as_ref().map_or_else(|| data_dir.join(default), |path| data_dir.join(path))
     };
     Ok(EmbeddedSettings {
@@ -130,20 +144,6 @@ fn adcs(tree: &file::File, base: &Path, key: &str, written: &file::Ca) -> Result
             format!("'{server}' must be a host name in lower case: tickets are for names"),
         );
     }
-    if written.certificates.is_empty() {
-        return fault(
-            format!("{key}.certificates"),
-            "is missing: without the authority's certificate its answers cannot be checked",
-        );
-    }
-    let seconds = |name: &str, value: Option<u64>, default: u64| match value.unwrap_or(default) {
-        value @ 1..=300 => Ok(Duration::from_secs(value)),
-        _ => fault(format!("{key}.{name}"), "must be 1 to 300"),
-    };
-    let max_connections = written.max_connections.unwrap_or(64);
-    if !(1..=1_024).contains(&max_connections) {
-        return fault(format!("{key}.max_connections"), "must be 1 to 1024");
-    }
     let agent = match (&written.agent_certificate, &written.agent_key) {
         (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
         (None, None) => None,
@@ -155,13 +155,37 @@ fn adcs(tree: &file::File, base: &Path, key: &str, written: &file::Ca) -> Result
         server: server.clone(),
         mapper_port: written.mapper_port.unwrap_or(135),
         protocol: written.protocol.unwrap_or(Protocol::Dcom),
-        certificates: written.certificates.iter().map(|file| base.join(file)).collect(),
+        certificates: certificates(base, key, written)?,
         account: own_account(tree, base, key, written)?,
         templates: written.templates.clone(),
-        connect: seconds("connect_seconds", written.connect_seconds, 10)?,
-        call: seconds("call_seconds", written.call_seconds, 60)?,
-        max_connections,
+        connect: seconds(key, "connect_seconds", written.connect_seconds, 10)?,
+        call: seconds(key, "call_seconds", written.call_seconds, 60)?,
+        max_connections: max_connections(key, written)?,
     })
+}
+
+fn certificates(base: &Path, key: &str, written: &file::Ca) -> Result<Vec<PathBuf>, Fault> {
+    if written.certificates.is_empty() {
+        return fault(
+            format!("{key}.certificates"),
+            "is missing: without the authority's certificate its answers cannot be checked",
+        );
+    }
+    Ok(written.certificates.iter().map(|file| base.join(file)).collect())
+}
+
+fn seconds(key: &str, name: &str, value: Option<u64>, default: u64) -> Result<Duration, Fault> {
+    match value.unwrap_or(default) {
+        value @ 1..=300 => Ok(Duration::from_secs(value)),
+        _ => fault(format!("{key}.{name}"), "must be 1 to 300"),
+    }
+}
+
+fn max_connections(key: &str, written: &file::Ca) -> Result<usize, Fault> {
+    match written.max_connections.unwrap_or(64) {
+        number @ 1..=1_024 => Ok(number),
+        _ => fault(format!("{key}.max_connections"), "must be 1 to 1024"),
+    }
 }
 
 /// Who this service is at another CA.
@@ -220,6 +244,7 @@ pub(super) fn identity(
         (Backend::Embedded(_), None) => return Ok(None),
         (Backend::Embedded(_), Some(_)) => return fault(key, "is not for the embedded CA"),
         (Backend::Adcs(adcs), _) => adcs,
+        (Backend::Relay(relay), _) => return relay::identity(&key, written, ca, relay, tree),
     };
     let needs_account = match (written.identity, written.authentication) {
         (None, _) => {
@@ -259,16 +284,21 @@ pub(super) fn identity(
         );
     }
     if written.identity == Some(IdentityMode::Delegate) {
-        can_delegate(key, written.authentication, adcs, tree)?;
+        can_delegate(key, written.authentication, adcs.account.as_ref(), tree)?;
     }
     Ok(written.identity)
 }
 
 /// Whether callers who come by this method can have what they are delegated by.
-fn can_delegate(key: String, method: Method, adcs: &AdcsSettings, tree: &file::File) -> Result<(), Fault> {
+fn can_delegate(
+    key: String,
+    method: Method,
+    account: Option<&OwnAccount>,
+    tree: &file::File,
+) -> Result<(), Fault> {
     match method {
         Method::Kerberos => {
-            let account = adcs.account.as_ref().map(|account| account.principal.as_str()).unwrap_or_default();
+            let account = account.map(|account| account.principal.as_str()).unwrap_or_default();
             let (_, realm) = account.rsplit_once('@').unwrap_or_default();
             if !tree.kerberos.contains_key(realm) {
                 return fault(

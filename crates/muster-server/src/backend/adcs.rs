@@ -1,0 +1,270 @@
+//! An authority of AD CS, asked over DCOM or RPC.
+
+use std::path::Path;
+
+use der::{Decode as _, Encode as _};
+use muster_adcs::{Adcs, AdcsError, Answer, Identity, Method, Settings, Submission, Timeouts};
+use muster_ca::SigningKey;
+use muster_core::forwarding::{self, IdentityMode, Outcome, RecordedSubmission};
+use muster_gss::Gss;
+use muster_proto::wcce::{self, CertificateRequest, Cosigner, Possession};
+use muster_rpc::client::RpcError;
+use muster_rpc::status::{FaultStatus, HResult};
+use muster_rpc::wcce::{Form, RequestAttributes, RequestFlags};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use x509_cert::Certificate;
+
+use super::NotSent;
+use crate::config::{AdcsSettings, file};
+use crate::private;
+
+/// CRYPT_E_REVOKED: the certificate that is asked for has been revoked meanwhile.
+const REVOKED: u32 = 0x8009_2010;
+
+/// A CA, and who this service is there.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    adcs: Adcs,
+    /// The certificates that the CA signs with, DER.
+    issuers: Vec<Vec<u8>>,
+    own: Option<Identity>,
+    agent: Option<Agent>,
+}
+
+/// The enrollment agent that signs what a registration authority passes on.
+struct Agent {
+    certificate: Vec<u8>,
+    key: SigningKey,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Agent")
+    }
+}
+
+impl Agent {
+    fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
+        let wrong = |file: &Path, problem: String| format!("{}: {problem}", file.display());
+        if let Some(mode) = private::open_to_all(key) {
+            return Err(wrong(
+                key,
+                format!("everybody here can read it (mode {mode:o}): run chmod 600 on it"),
+            ));
+        }
+        let der =
+            CertificateDer::from_pem_file(certificate).map_err(|e| wrong(certificate, e.to_string()))?;
+        let pkcs8 = PrivatePkcs8KeyDer::from_pem_file(key).map_err(|e| wrong(key, e.to_string()))?;
+        let signer =
+            SigningKey::from_pkcs8(pkcs8.secret_pkcs8_der()).map_err(|e| wrong(key, e.to_string()))?;
+        let read = Certificate::from_der(&der).map_err(|e| wrong(certificate, e.to_string()))?;
+        let spki = read.tbs_certificate().subject_public_key_info().to_der();
+        if spki.map_err(|e| wrong(certificate, e.to_string()))? != signer.spki() {
+            return Err(wrong(
+                certificate,
+                format!("is not the certificate of the key in {}", key.display()),
+            ));
+        }
+        Ok(Self { certificate: der.to_vec(), key: signer })
+    }
+
+    /// The caller's request, with the agent's word for whom it is.
+    fn countersign(&self, recorded: &RecordedSubmission) -> Result<Vec<u8>, NotSent> {
+        let refused = |why: String| NotSent::Identity(why);
+        let parsed = CertificateRequest::parse(recorded.request()).map_err(|e| refused(e.to_string()))?;
+        match parsed.possession {
+            Possession::Pkcs10Signature | Possession::Both => {}
+            Possession::SignerInfo => {
+                return Err(refused(
+                    "the PKCS#10 is not signed by its key; an agent can sign no other".to_owned(),
+                ));
+            }
+        }
+        let requester = recorded.requester();
+        let (domain, account) = requester
+            .directory_parts()
+            .ok_or_else(|| refused(format!("{requester} is in no directory that the CA knows")))?;
+        let agent = Cosigner { certificate: &self.certificate, key: &self.key };
+        wcce::build_on_behalf(&parsed.pkcs10_der, &format!("{domain}\\{account}"), agent)
+            .map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl Connector {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(super) fn open(name: &str, settings: &AdcsSettings) -> Result<Self, String> {
+        let issuers = super::issuers(&settings.certificates)?;
+        let authority = name.parse().map_err(|error| format!("{error}"))?;
+        let mut connector = Settings::new(&settings.server, authority, issuers.clone());
+        connector.mapper_port = settings.mapper_port;
+        connector.method = match settings.protocol {
+            file::Protocol::Dcom => Method::Object,
+            file::Protocol::Rpc => Method::Passage,
+        };
+        connector.timeouts =
+            Timeouts { connect: settings.connect, call: settings.call, ..Timeouts::default() };
+        connector.max_connections = settings.max_connections;
+        let own = match &settings.account {
+            None => None,
+            Some(account) => {
+                let gss = Gss::load().map_err(|error| error.to_string())?;
+                let credential = gss.service(&account.keytab, &account.principal);
+                let credential = credential.map_err(|error| format!("{}: {error}", account.principal))?;
+                Some(Identity::new(&account.principal, credential))
+            }
+        };
+        let agent = settings.agent.as_ref().map(|(certificate, key)| Agent::load(certificate, key));
+        let agent = agent.transpose()?;
+        Ok(Self { adcs: Adcs::new(connector), issuers, own, agent })
+    }
+
+    /// The certificates that the CA signs with, DER; the first is told to clients.
+    pub(super) fn issuers(&self) -> &[Vec<u8>] {
+        &self.issuers
+    }
+
+    /// This service itself.
+    ///
+    /// # Errors
+    /// [`NotSent::Identity`] without an account; the configuration lets no endpoint need one then.
+    pub(super) fn own(&self) -> Result<&Identity, NotSent> {
+        self.own.as_ref().ok_or_else(|| NotSent::Identity("no account is configured for the CA".to_owned()))
+    }
+
+    /// Sends a request, once.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub(super) async fn send(
+        &self,
+        identity: &Identity,
+        recorded: &RecordedSubmission,
+    ) -> Result<Outcome, NotSent> {
+        let (on_behalf, request) = match recorded.identity() {
+            IdentityMode::RenewOnBehalf => (true, recorded.request().to_vec()),
+            IdentityMode::Delegate => (false, recorded.request().to_vec()),
+            IdentityMode::RegistrationAuthority => {
+                let agent = self.agent.as_ref();
+                let agent = agent.ok_or_else(|| NotSent::Identity("no agent is configured".to_owned()))?;
+                (false, agent.countersign(recorded)?)
+            }
+        };
+        let submission = Submission {
+            request,
+            flags: RequestFlags { form: Form::Detect, full_response: true, on_behalf },
+            attributes: RequestAttributes::NONE,
+            expected: super::expected(recorded.expected()),
+        };
+        outcome(self.adcs.submit(identity, &submission).await)
+    }
+
+    /// Asks what became of a request that the CA has.
+    ///
+    /// # Errors
+    /// [`NotSent`], also if the answer was lost: asking can be repeated.
+    pub(super) async fn ask(
+        &self,
+        identity: &Identity,
+        backend_id: u32,
+        wanted: &forwarding::Expected,
+    ) -> Result<Outcome, NotSent> {
+        outcome(self.adcs.query(identity, backend_id, true, &super::expected(wanted)).await)
+    }
+
+    /// The CA's key exchange certificate, DER; `None` if it has none, or cannot be asked for it.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub(super) async fn exchange(&self, identity: &Identity) -> Result<Option<Vec<u8>>, NotSent> {
+        match self.adcs.exchange_certificate(identity).await {
+            Ok(certificate) => Ok(Some(certificate)),
+            Err(
+                error @ (AdcsError::NotOffered { .. }
+                | AdcsError::NotSaid { .. }
+                | AdcsError::NotItsOwn { .. }),
+            ) => {
+                tracing::warn!(%error, "no key exchange certificate");
+                Ok(None)
+            }
+            Err(error) => match failure(error) {
+                Ok(_) => Err(NotSent::Unreachable("no answer".to_owned())),
+                Err(not_sent) => Err(not_sent),
+            },
+        }
+    }
+
+    /// Gives back what the CA keeps for this service.
+    pub(super) async fn close(&self) {
+        self.adcs.close().await;
+    }
+}
+
+fn outcome(answer: Result<Answer, AdcsError>) -> Result<Outcome, NotSent> {
+    let denied = |backend_id, hresult: Option<HResult>, response, message| Outcome::Denied {
+        backend_id,
+        hresult: hresult.map(|result| result.0),
+        response,
+        message,
+    };
+    match answer {
+        Ok(Answer::Issued { request_id, issued, message: _ }) => Ok(Outcome::Issued {
+            backend_id: request_id,
+            certificate: issued.certificate,
+            response: issued.response,
+        }),
+        Ok(Answer::Pending { request_id, response, message }) => {
+            Ok(Outcome::UnderSubmission { backend_id: request_id, response, message })
+        }
+        Ok(Answer::Denied { request_id, reason, response, message }) => {
+            Ok(denied(Some(request_id), reason, response, message))
+        }
+        Ok(Answer::Revoked { request_id }) => {
+            let message = "the certificate has been revoked".to_owned();
+            Ok(denied(Some(request_id), Some(HResult(REVOKED)), Vec::new(), message))
+        }
+        Ok(Answer::Refused(result)) => Ok(denied(None, Some(result), Vec::new(), result.to_string())),
+        Err(error) => failure(error),
+    }
+}
+
+/// What a failed call means for the request.
+fn failure(error: AdcsError) -> Result<Outcome, NotSent> {
+    let sentence = error.to_string();
+    match error {
+        AdcsError::Unknown { .. } => Ok(Outcome::Unknown { why: sentence }),
+        AdcsError::Untrusted { request_id, .. } => {
+            Ok(Outcome::Untrusted { backend_id: Some(request_id), why: sentence })
+        }
+        AdcsError::Ticket { error, .. } => Err(NotSent::Ticket { error, sentence }),
+        AdcsError::Activation { result: HResult::ACCESS_DENIED, .. } => Err(NotSent::Identity(sentence)),
+        AdcsError::Connection { ref error, .. } | AdcsError::CallRefused { ref error, .. }
+            if is_access_denied(error) =>
+        {
+            Err(NotSent::Identity(sentence))
+        }
+        AdcsError::Unreachable { .. }
+        | AdcsError::ConnectTimedOut { .. }
+        | AdcsError::NotServed { .. }
+        | AdcsError::Connection { .. }
+        | AdcsError::Activation { .. }
+        | AdcsError::Busy { .. }
+        | AdcsError::CallRefused { .. }
+        // Answers to other questions.
+        | AdcsError::NotOffered { .. }
+        | AdcsError::NotSaid { .. }
+        | AdcsError::NotDone { .. }
+        | AdcsError::NotItsOwn { .. } => Err(NotSent::Unreachable(sentence)),
+    }
+}
+
+/// The host said that this caller may not.
+fn is_access_denied(error: &RpcError) -> bool {
+    matches!(
+        error,
+        RpcError::Fault(fault) if [FaultStatus::ACCESS_DENIED, FaultStatus::E_ACCESS_DENIED].contains(&fault.status)
+    )
+}
