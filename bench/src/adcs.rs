@@ -128,8 +128,8 @@ async fn echo_time(address: SocketAddr, times: usize) -> Result<f64> {
 #[derive(Default)]
 struct Seen {
     counts: Vec<Counts>,
-    /// Milliseconds at each of the distances.
-    times: Vec<f64>,
+    /// Milliseconds, at each of the distances.
+    times: [Vec<f64>; 3],
 }
 
 impl Seen {
@@ -144,14 +144,14 @@ impl Seen {
             let mean = self.mean(of);
             cells.push(if mean.fract() == 0.0 { format!("{mean:.0}") } else { format!("{mean:.2}") });
         }
-        cells.extend(self.times.iter().map(|time| format!("{time:.2}")));
+        cells.extend(self.times.iter().map(|times| format!("{:.2}", median(times))));
         cells
     }
 
     /// What the last distance adds to the first, in such of the echo.
     fn added(&self, echo: &[f64]) -> Option<f64> {
         let more = |times: &[f64]| Some(times.last()? - times.first()?);
-        Some(more(&self.times)? / more(echo)?)
+        Some(more(&self.times.each_ref().map(|times| median(times)))? / more(echo)?)
     }
 }
 
@@ -169,32 +169,29 @@ async fn distances(
     head.extend(distances.iter().map(String::as_str));
     let mut table = Table::new(&head);
     let (colds, warms) = (arguments.requests(20).max(3), arguments.requests(20).max(5));
-    let mut echoes = Vec::new();
-    for milliseconds in DISTANCES {
-        proxy.set_round_trip(milliseconds);
-        echoes.push(echo_time(echo, colds * 5).await?);
-    }
-    let mut verdicts = Vec::new();
-    for (method, name) in METHODS {
-        let (mut cold, mut warm) = (Seen::default(), Seen::default());
-        for milliseconds in DISTANCES {
+    let mut echoes = DISTANCES.map(|_| Vec::new());
+    let mut seen = METHODS.map(|_| [Seen::default(), Seen::default()]);
+    // Echo, distances and methods take turns, so that what else the machine does meets all of them.
+    for _ in 0..colds {
+        for (at, milliseconds) in DISTANCES.into_iter().enumerate() {
             proxy.set_round_trip(milliseconds);
-            let (mut cold_times, mut warm_times) = (Vec::new(), Vec::new());
-            for _ in 0..colds {
+            echoes.get_mut(at).context("no distance")?.push(echo_time(echo, warms).await?);
+            for ((method, _), [cold, warm]) in METHODS.into_iter().zip(&mut seen) {
                 let adcs = authority.connector(method, CONNECTIONS)?;
                 for number in 0..=warms {
                     let before = proxy.counts();
                     let took = micros(authority.enroll(&adcs, requester).await?) / 1e3;
-                    let (seen, times) =
-                        if number == 0 { (&mut cold, &mut cold_times) } else { (&mut warm, &mut warm_times) };
-                    seen.counts.push(proxy.counts().since(before));
-                    times.push(took);
+                    let kind = if number == 0 { &mut *cold } else { &mut *warm };
+                    kind.counts.push(proxy.counts().since(before));
+                    kind.times.get_mut(at).context("no distance")?.push(took);
                 }
                 adcs.close().await;
             }
-            cold.times.push(median(&cold_times));
-            warm.times.push(median(&warm_times));
         }
+    }
+    let echoes = echoes.map(|times| median(&times));
+    let mut verdicts = Vec::new();
+    for ((_, name), [cold, warm]) in METHODS.into_iter().zip(&seen) {
         table.row(cold.row(&format!("{name}, the first of a connection")));
         table.row(warm.row(&format!("{name}, the next ones")));
         let trips = warm.mean(|counts| counts.round_trips);
