@@ -10,6 +10,8 @@ pub use binding::{DualStringArray, SecurityBinding, StringBinding, TCP};
 pub use objref::{CustomRef, ObjRef, StandardRef};
 pub(crate) use orpc::read_that;
 pub use orpc::{
-    ALIVE2, RELEASE, ServerAlive, Version, alive_response, parse_alive_response, parse_release,
-    parse_release_response, parse_this, release_request, that, this,
+    ADD_REFERENCES, ALIVE, ALIVE2, COMPLEX_PING, QUERY_INTERFACE, RELEASE, SIMPLE_PING, ServerAlive, Version,
+    add_references_response, alive_response, parse_alive_response, parse_query_interface, parse_release,
+    parse_release_response, parse_this, ping_response, query_interface_response, release_request,
+    status_response, that, this,
 };

@@ -182,7 +182,7 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         }
         let mut token = None;
         if let Some(verifier) = &pdu.verifier {
-            match self.token(verifier, first, pdu.header) {
+            match self.token(verifier, true, pdu.header) {
                 Ok(answer) => token = answer,
                 Err((reason, error)) => return Ok(Event::Refuse(reason.to_pdu(call_id), error)),
             }
@@ -200,15 +200,20 @@ impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {
         Ok(Event::Send(assemble(kind, FIRST | LAST | signing, call_id, &ack.to_octets(), security)))
     }
 
-    /// The client's next token; what is less than the terms demand is refused before the provider sees it.
+    /// The client's next token; what is less than the terms demand is refused before the provider sees it. Where it `may_begin`,
+    /// a client may authenticate anew, by another number than before: then nothing of the first time counts any more.
     fn token(
         &mut self,
         verifier: &Verifier<'_>,
-        first: bool,
+        may_begin: bool,
         header: Header,
     ) -> Result<Option<Vec<u8>>, (BindNak, RpcError)> {
         let refuse = |error| (BindNak::AUTHENTICATION_TYPE, error);
-        if first {
+        let anew =
+            |protection: &Protection<S>| self.authenticated && protection.context_id != verifier.context_id;
+        if may_begin && self.protection.as_ref().is_none_or(anew) {
+            self.authenticated = false;
+            self.partial = None;
             let auth_type = AuthType::of(verifier.auth_type);
             let headers = header.has(HEADER_SIGNING);
             if !headers && !self.terms.unsigned_headers {

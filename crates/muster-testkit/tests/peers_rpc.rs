@@ -6,9 +6,17 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
+use muster_adcs::{Adcs, Answer, Expected, Identity, Method as Way, Settings, Submission};
+use muster_gss::{Gss, Login};
+use muster_proto::wcce::CertificateRequest;
+use muster_rpc::wcce::{Form, RequestAttributes, RequestFlags};
 use muster_testkit::kdc;
 use muster_testkit::peers::Peer;
+use muster_testkit::site::CA_NAME;
 use rpc::Bed;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::json;
 
 /// Asks with a ticket of `who`.
 fn ask(bed: &Bed<'_>, who: &str, request: &str, arguments: &[&str]) -> String {
@@ -229,5 +237,171 @@ fn noise_silence_and_crowds_do_not_stop_it() {
         }
         let request = bed.request("r");
         assert!(ask(&bed, "alice", &request, &[]).contains("disposition 0x3"));
+    });
+}
+
+const UNSIGNED: &str = "unsigned_headers = true\n";
+
+/// The options of `tests/peers/rpc_impacket.py` for a request.
+fn options<'a>(request: &'a str, attributes: &'a str) -> [&'a str; 6] {
+    ["--ca", CA_NAME, "--csr", request, "--attributes", attributes]
+}
+
+#[test]
+fn impacket_finds_activates_and_enrolls() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, UNSIGNED) else { return };
+        let (mapper, port) = (bed.mapper.to_string(), bed.port.to_string());
+        let alive = bed.impacket("alice", &["alive", &mapper]);
+        assert_eq!(alive["bindings"], json!(["localhost", "127.0.0.1"]), "{alive}");
+        let mapped = bed.impacket("alice", &["map", &mapper]);
+        assert_eq!(mapped["binding"], format!("ncacn_ip_tcp:localhost[{port}]"), "{mapped}");
+
+        let request = bed.request("r1");
+        let options_ = options(&request, "CertificateTemplate:User");
+        let said = bed.impacket("alice", &[&["icpr", &port][..], &options_].concat());
+        assert_eq!((&said["disposition"], &said["message"]), (&json!("0x3"), &json!("Issued")), "{said}");
+
+        let ca = std::fs::read(bed.site.ca()).unwrap();
+        let ca = CertificateDer::from_pem_slice(&ca).unwrap();
+        let hex: String = ca.iter().map(|octet| format!("{octet:02x}")).collect();
+        for activation in ["integrity", "privacy"] {
+            let request = bed.request(activation);
+            let out = bed.site.path("dcom.cer").display().to_string();
+            let more = ["--activation", activation, "--flags", "0x40000", "--out", &out];
+            let options = options(&request, "CertificateTemplate:User");
+            let said = bed.impacket("alice", &[&["dcom", &mapper][..], &options, &more].concat());
+            for (key, value) in [
+                ("disposition", json!("0x3")),
+                ("result", json!("0x0")),
+                ("ping", json!("0x0")),
+                // E_INVALIDARG: another authority, no such property, not in this encoding.
+                ("other", json!("0x80070057")),
+                ("unknown", json!("0x80070057")),
+                ("wrong type", json!("0x80070057")),
+                ("name", json!(CA_NAME)),
+                ("sanitized", json!(CA_NAME)),
+                ("short", json!(CA_NAME)),
+                ("dns", json!("localhost")),
+                ("kind", json!("00000000")),
+                ("signing", json!(hex)),
+                ("certificate is signing", json!(true)),
+                ("queried", json!(true)),
+            ] {
+                assert_eq!(said[key], value, "{key}: {said}");
+            }
+            let templates = said["templates"].as_str().unwrap();
+            assert!(templates.starts_with("User\n1.3.6.1.4.1.311.21.8.") && !templates.contains("Computer"));
+            // id-cct-PKIResponse.
+            assert!(said["full"].as_str().unwrap().contains("06082b06010505070c03"), "{said}");
+            assert!(said["chain"].as_str().unwrap().contains(&hex), "{said}");
+            assert!(std::fs::read(&out).unwrap().len() > 300);
+        }
+        // A request that waits, and its owner alone may ask.
+        let waiting = bed.request("waiting");
+        let options_ = options(&waiting, "CertificateTemplate:Approved");
+        let said = bed.impacket("alice", &[&["dcom", &mapper][..], &options_].concat());
+        assert_eq!(said["disposition"], "0x5", "{said}");
+        let id = said["id"].to_string();
+        bed.site.muster("request", &["approve", &id]);
+        let query = ["dcom", &mapper, "--ca", CA_NAME, "--id", &id];
+        let said = bed.impacket("bob", &query);
+        assert!(said["error"].as_str().unwrap().contains("0x80094004"), "{said}");
+        assert_eq!(bed.impacket("alice", &query)["disposition"], "0x3");
+
+        let endpoints = bed.site.muster("request", &["list", "--json"]);
+        assert_eq!(endpoints.matches("rpc://localhost/ICertRequestD").count(), 3, "{endpoints}");
+    });
+}
+
+/// ESC11 by impacket: what it can send that is less is refused before a call is read, and nothing is issued.
+#[test]
+fn t13_impacket_gets_nothing_without_kerberos_and_privacy() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, UNSIGNED) else { return };
+        let (mapper, port) = (bed.mapper.to_string(), bed.port.to_string());
+        let request = bed.request("r");
+        let options = options(&request, "CertificateTemplate:User");
+        let not_recognized = "Authentication type not recognized";
+        for (arguments, refused) in [
+            (&["--auth", "none"][..], "access_denied"),
+            (&["--auth", "ntlm"], not_recognized),
+            (&["--auth", "ntlm", "--level", "connect"], not_recognized),
+            (&["--level", "connect"], not_recognized),
+            (&["--level", "call"], not_recognized),
+            (&["--level", "packet"], not_recognized),
+            (&["--level", "integrity"], not_recognized),
+        ] {
+            let said = bed.impacket("alice", &[&["icpr", &port][..], &options, arguments].concat());
+            let error = said["error"].as_str().unwrap_or_default();
+            assert!(error.contains(refused), "icpr {arguments:?}: {said}");
+        }
+        for (arguments, refused) in [
+            // impacket makes NTLM without a name of it.
+            (&["--auth", "none"][..], not_recognized),
+            (&["--auth", "ntlm"], not_recognized),
+            (&["--activation", "connect"], not_recognized),
+            (&["--activation", "integrity", "--level", "integrity"], not_recognized),
+            (&["--activation", "privacy", "--level", "connect"], not_recognized),
+        ] {
+            let said = bed.impacket("alice", &[&["dcom", &mapper][..], &options, arguments].concat());
+            let error = said["error"].as_str().unwrap_or_default();
+            assert!(error.contains(refused), "dcom {arguments:?}: {said}");
+        }
+        let listed = bed.site.muster("request", &["list"]);
+        assert!(!listed.contains("alice"), "{listed}");
+        let audit = bed.site.muster("audit", &["list"]);
+        assert!(audit.matches("RPC_REFUSED").count() >= 9, "{audit}");
+        // The same with all that is demanded is answered.
+        let said = bed.impacket("alice", &[&["icpr", &port][..], &options].concat());
+        assert_eq!(said["disposition"], "0x3", "{said}");
+    });
+}
+
+#[test]
+fn unsigned_headers_are_refused_unless_configured() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, "") else { return };
+        let request = bed.request("r");
+        let options = options(&request, "CertificateTemplate:User");
+        for (command, port) in [("icpr", bed.port), ("dcom", bed.mapper)] {
+            let said = bed.impacket("alice", &[&[command, &port.to_string()][..], &options].concat());
+            let error = said["error"].as_str().unwrap_or_default();
+            assert!(error.contains("Authentication type not recognized"), "{said}");
+        }
+        assert!(bed.site.log().contains("does not sign the headers"), "{}", bed.site.log());
+    });
+}
+
+/// Our own connector, last: it demands what the server demands, and believes nothing.
+#[test]
+fn connector_takes_it_for_an_authority() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, "") else { return };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.unwrap();
+        let password = Login::Password {
+            principal: format!("alice@{}", kdc::REALM),
+            password: "alice-pw".to_owned().into(),
+        };
+        let credential = Gss::load().unwrap().credential(&password).unwrap();
+        let identity = Identity::new(&format!("alice@{}", kdc::REALM), credential);
+        let pem = std::fs::read(bed.site.ca()).unwrap();
+        let issuer = CertificateDer::from_pem_slice(&pem).unwrap().to_vec();
+        for (name, method) in [("object", Way::Object), ("passage", Way::Passage)] {
+            let mut settings = Settings::new("localhost", CA_NAME.parse().unwrap(), vec![issuer.clone()]);
+            (settings.mapper_port, settings.method) = (bed.mapper, method);
+            let adcs = Adcs::new(settings);
+            let request = std::fs::read(bed.request(name)).unwrap();
+            let public_key = CertificateRequest::parse(&request).unwrap().public_key.spki_der().to_vec();
+            let submission = Submission {
+                request,
+                flags: RequestFlags { form: Form::Pkcs10, full_response: true, on_behalf: false },
+                attributes: RequestAttributes::NONE.with_template("User".parse().unwrap()),
+                expected: Expected { public_key, template: Vec::new(), sid: None },
+            };
+            let answer = runtime.block_on(adcs.submit(&identity, &submission));
+            assert!(matches!(answer, Ok(Answer::Issued { .. })), "{name}: {answer:?}");
+        }
     });
 }

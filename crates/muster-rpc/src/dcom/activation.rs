@@ -303,30 +303,59 @@ fn interfaces(out: &mut Reader<'_>, wanted: Uuid) -> Result<Result<StandardRef, 
 /// The results of an activation as octets.
 #[must_use]
 pub fn response(activation: &Activation) -> Vec<u8> {
-    let done = match activation {
-        Activation::Failed(result) => {
-            return orpc::that(|writer| {
-                writer.pointer(false).u32(result.0);
-            });
+    match activation {
+        Activation::Failed(result) => orpc::that(|writer| {
+            writer.pointer(false).u32(result.0);
+        }),
+        Activation::Done(done) => {
+            let interface = (done.interface.iid, Ok(done.interface.clone()));
+            created(&[interface], &done.bindings, done.rem_unknown, done.version)
         }
-        Activation::Done(done) => done,
+    }
+}
+
+/// The results of an activation that asked for several interfaces, as octets: for each a reference, or why there is none.
+#[must_use]
+pub fn created(
+    interfaces: &[(Uuid, Result<StandardRef, HResult>)],
+    bindings: &DualStringArray,
+    rem_unknown: Uuid,
+    version: Version,
+) -> Vec<u8> {
+    let found = || interfaces.iter().filter_map(|(_, result)| result.as_ref().ok());
+    let Some(first) = found().next() else {
+        return response(&Activation::Failed(HResult::NO_INTERFACE));
     };
     let out = serialized(|writer| {
-        writer.u32(1).pointer(true).pointer(true).pointer(true);
-        writer.u32(1).uuid(done.interface.iid).u32(1).u32(0).u32(1).pointer(true);
-        write_interface(writer, &ObjRef::Standard(done.interface.clone()));
+        writer.count(interfaces.len()).pointer(true).pointer(true).pointer(true).count(interfaces.len());
+        for (iid, _) in interfaces {
+            writer.uuid(*iid);
+        }
+        writer.count(interfaces.len());
+        for (_, result) in interfaces {
+            writer.u32(result.as_ref().err().map_or(HResult::OK.0, |result| result.0));
+        }
+        writer.count(interfaces.len());
+        for (_, result) in interfaces {
+            writer.pointer(result.is_ok());
+        }
+        for interface in found() {
+            write_interface(writer, &ObjRef::Standard(interface.clone()));
+        }
     });
     let reply = serialized(|writer| {
         writer.pointer(false).pointer(true);
-        writer.u64(done.interface.oxid).pointer(true).uuid(done.rem_unknown).u32(6);
-        done.version.write(writer);
-        done.bindings.write_conformant(writer);
+        writer.u64(first.oxid).pointer(true).uuid(rem_unknown).u32(6);
+        version.write(writer);
+        bindings.write_conformant(writer);
     });
     let data = blob(&[(PROPERTIES_OUT, out), (SCM_REPLY, reply)]);
     let reference = ObjRef::Custom(CustomRef { iid: IID_PROPERTIES_OUT, clsid: PROPERTIES_OUT, data });
+    let all = found().count() == interfaces.len();
     orpc::that(|writer| {
         writer.pointer(true);
         write_interface(writer, &reference);
-        writer.u32(0);
+        // CO_S_NOTALLINTERFACES.
+        writer.u32(if all { HResult::OK.0 } else { 0x0008_0012 });
     })
 }

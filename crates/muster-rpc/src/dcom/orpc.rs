@@ -1,15 +1,28 @@
 //! ORPC (MS-DCOM 2.2.13, 3.1.1.5): what stands before the arguments of calls to objects; ServerAlive2 and RemRelease.
 
 use crate::client::RpcError;
-use crate::dcom::DualStringArray;
+use crate::dcom::{DualStringArray, StandardRef};
 use crate::ndr::{NdrError, Reader, Writer};
 use crate::status::HResult;
 use crate::uuid::Uuid;
 
 /// `IObjectExporter::ServerAlive2`, which has no arguments.
 pub const ALIVE2: u16 = 5;
+/// `IObjectExporter::SimplePing`.
+pub const SIMPLE_PING: u16 = 1;
+/// `IObjectExporter::ComplexPing`.
+pub const COMPLEX_PING: u16 = 2;
+/// `IObjectExporter::ServerAlive`, which has neither arguments nor results but its status.
+pub const ALIVE: u16 = 3;
+/// `IRemUnknown::RemQueryInterface`.
+pub const QUERY_INTERFACE: u16 = 3;
+/// `IRemUnknown::RemAddRef`.
+pub const ADD_REFERENCES: u16 = 4;
 /// `IRemUnknown::RemRelease`.
 pub const RELEASE: u16 = 5;
+
+/// Interfaces that are asked for, or referred to, in one call.
+const MAX_INTERFACES: u32 = 64;
 
 const MAX_EXTENSIONS: u32 = 16;
 const MAX_EXTENSION: u32 = 1 << 16;
@@ -167,7 +180,7 @@ pub fn parse_release(stub: &[u8]) -> Result<Vec<(Uuid, u32)>, NdrError> {
     let mut reader = Reader::new(stub);
     parse_this(&mut reader)?;
     reader.u16()?;
-    let count = reader.count("the references to release", 64)?;
+    let count = reader.count("the references to release", MAX_INTERFACES)?;
     let one = |reader: &mut Reader<'_>| {
         let (ipid, public) = (reader.uuid()?, reader.u32()?);
         reader.u32()?;
@@ -184,4 +197,74 @@ pub fn parse_release_response(stub: &[u8]) -> Result<HResult, RpcError> {
     let mut reader = Reader::new(stub);
     read_that(&mut reader)?;
     Ok(HResult(reader.u32()?))
+}
+
+/// The status of `SimplePing` and `ServerAlive` as octets: success.
+#[must_use]
+pub fn status_response() -> Vec<u8> {
+    vec![0; 4]
+}
+
+/// The results of `ComplexPing` as octets: the number of the set, and no wish for fewer pings.
+#[must_use]
+pub fn ping_response(set: u64) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.u64(set).u16(0).u32(0);
+    writer.finish()
+}
+
+/// What a `RemQueryInterface` asks for: an interface of the object, how many references, and the other interfaces.
+///
+/// # Errors
+/// If the arguments cannot be read.
+pub fn parse_query_interface(stub: &[u8]) -> Result<(Uuid, u32, Vec<Uuid>), NdrError> {
+    const WHAT: &str = "the interfaces";
+    let mut reader = Reader::new(stub);
+    parse_this(&mut reader)?;
+    let (ipid, references, said) = (reader.uuid()?, reader.u32()?, reader.u16()?);
+    let count = reader.count(WHAT, MAX_INTERFACES)?;
+    if usize::from(said) != count {
+        return Err(NdrError::Invalid(WHAT));
+    }
+    Ok((ipid, references, (0..count).map(|_| reader.uuid()).collect::<Result<_, _>>()?))
+}
+
+/// The results of `RemQueryInterface` as octets: for each interface a reference, or why there is none.
+#[must_use]
+pub fn query_interface_response(results: &[Result<StandardRef, HResult>]) -> Vec<u8> {
+    that(|writer| {
+        writer.pointer(true).count(results.len());
+        for result in results {
+            writer.align(8);
+            match result {
+                Ok(found) => {
+                    writer.u32(HResult::OK.0).align(8).u32(0).u32(found.public_references);
+                    writer.u64(found.oxid).u64(found.oid).uuid(found.ipid);
+                }
+                Err(result) => {
+                    writer.u32(result.0).align(8).octets(&[0; 40]);
+                }
+            }
+        }
+        let first = results.iter().find_map(|result| result.as_ref().err());
+        let none = results.iter().all(Result::is_err);
+        // S_FALSE, if some are there and some are not.
+        writer.u32(match first {
+            None => HResult::OK.0,
+            Some(_) if !none => 1,
+            Some(result) => result.0,
+        });
+    })
+}
+
+/// The results of `RemAddRef` as octets, for so many references.
+#[must_use]
+pub fn add_references_response(count: usize) -> Vec<u8> {
+    that(|writer| {
+        writer.count(count);
+        for _ in 0..count {
+            writer.u32(HResult::OK.0);
+        }
+        writer.u32(HResult::OK.0);
+    })
 }

@@ -1,7 +1,7 @@
 //! Sockets and connections: messages are read whole, each within its deadline, and answered one after the other.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,12 +87,15 @@ async fn one(
     let whole = Duration::from_secs(limits.body_seconds);
     let mut server = rpc.connection(door);
     let opened = Instant::now();
+    let mut known = false;
     // When the call whose fragments are coming in has to be whole.
     let mut call_until = None;
     loop {
         let now = Instant::now();
         let silent_until = match (door, server.authenticated()) {
             (_, Some(_)) => (now + IDLE).min(opened + LIFETIME),
+            // One that authenticates anew has been let in before.
+            (Door::Requests, None) if known => now + Duration::from_secs(limits.handshake_seconds),
             (Door::Requests, None) => opened + Duration::from_secs(limits.handshake_seconds),
             (Door::Mapper, None) => now + Duration::from_secs(limits.header_seconds),
         };
@@ -110,7 +113,7 @@ async fn one(
                 return send(&mut stream, &answer).await;
             }
             Ok(Event::Call(call)) => {
-                let answer = match (door, caller(&server, peer)) {
+                let answer = match (door, caller(&server, peer, host)) {
                     (Door::Mapper, _) => mapper::answer(rpc, host, &call),
                     (Door::Requests, Some(peer)) => requests::answer(rpc, &peer, &call).await,
                     // None gets here: the state machine answers those itself.
@@ -131,6 +134,7 @@ async fn one(
             }
         }
         if server.authenticated().is_some() {
+            known = true;
             slot.release();
         }
         call_until = server.is_in_a_call().then(|| call_until.unwrap_or(Instant::now() + whole));
@@ -138,9 +142,13 @@ async fn one(
 }
 
 /// Who is calling, as far as the connection proves it.
-fn caller<F: FnMut(AuthType) -> Option<Accepting>>(server: &Connection<F>, peer: SocketAddr) -> Option<Peer> {
+fn caller<F: FnMut(AuthType) -> Option<Accepting>>(
+    server: &Connection<F>,
+    address: SocketAddr,
+    host: IpAddr,
+) -> Option<Peer> {
     let Accepting(end) = server.authenticated()?;
-    Some(Peer { address: peer, principal: end.client()?.clone(), pac: end.pac().cloned() })
+    Some(Peer { address, host, principal: end.client()?.clone(), pac: end.pac().cloned() })
 }
 
 /// One message; `None` if the peer has hung up or is silent for too long, or if it is none.

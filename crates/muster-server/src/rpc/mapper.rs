@@ -3,10 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use muster_rpc::dcom::activation::{self, Activated, Activation};
+use muster_rpc::dcom::activation::{self, Activation};
 use muster_rpc::dcom::{
-    ALIVE2, DualStringArray, SecurityBinding, ServerAlive, StandardRef, StringBinding, TCP, Version,
-    alive_response,
+    ALIVE, ALIVE2, COMPLEX_PING, DualStringArray, SIMPLE_PING, SecurityBinding, ServerAlive, StandardRef,
+    StringBinding, TCP, Version, alive_response, ping_response, status_response,
 };
 use muster_rpc::epm::{self, Tower};
 use muster_rpc::security::AuthType;
@@ -28,6 +28,9 @@ pub(super) fn answer(rpc: &Rpc, host: IpAddr, call: &Call) -> Result<Vec<u8>, Fa
             let bindings = bindings(rpc, host, None);
             Ok(alive_response(&ServerAlive { version: Version::NEWEST, bindings }))
         }
+        // The object lives without pings.
+        (Interface::ObjectExporter, ALIVE | SIMPLE_PING) => Ok(status_response()),
+        (Interface::ObjectExporter, COMPLEX_PING) => Ok(ping_response(rpc.object.exporter)),
         (Interface::RemoteActivator, activation::CREATE_INSTANCE) => activate(rpc, host, &call.stub),
         (
             Interface::EndpointMapper
@@ -90,29 +93,23 @@ fn bindings(rpc: &Rpc, host: IpAddr, port: Option<u16>) -> DualStringArray {
 
 fn activate(rpc: &Rpc, host: IpAddr, stub: &[u8]) -> Result<Vec<u8>, FaultStatus> {
     let (class, interfaces) = activation::parse_request(stub).map_err(|_| FaultStatus::BAD_STUB_DATA)?;
-    let interface = |iid: Uuid| {
-        let ipid = rpc.object.interface(iid)?;
-        Some(StandardRef {
-            iid,
-            public_references: REFERENCES,
-            oxid: rpc.object.exporter,
-            oid: rpc.object.object,
-            ipid,
-            resolver: bindings(rpc, host, None),
-        })
-    };
-    let outcome = match interfaces.as_slice() {
-        _ if class != CLASS => Activation::Failed(HResult::CLASS_NOT_REGISTERED),
-        [iid, ..] => match interface(*iid) {
-            None => Activation::Failed(HResult::NO_INTERFACE),
-            Some(interface) => Activation::Done(Box::new(Activated {
-                interface,
-                bindings: bindings(rpc, host, Some(rpc.ports.requests)),
-                rem_unknown: rpc.object.rem_unknown,
-                version: Version::NEWEST,
-            })),
-        },
-        [] => Activation::Failed(HResult::NO_INTERFACE),
-    };
-    Ok(activation::response(&outcome))
+    if class != CLASS {
+        return Ok(activation::response(&Activation::Failed(HResult::CLASS_NOT_REGISTERED)));
+    }
+    let found: Vec<_> =
+        interfaces.into_iter().map(|iid| (iid, reference(rpc, host, iid, REFERENCES))).collect();
+    let exporter = bindings(rpc, host, Some(rpc.ports.requests));
+    Ok(activation::created(&found, &exporter, rpc.object.rem_unknown, Version::NEWEST))
+}
+
+/// A reference to an interface of the object.
+pub(super) fn reference(
+    rpc: &Rpc,
+    host: IpAddr,
+    iid: Uuid,
+    public_references: u32,
+) -> Result<StandardRef, HResult> {
+    let ipid = rpc.object.interface(iid).ok_or(HResult::NO_INTERFACE)?;
+    let (oxid, oid) = (rpc.object.exporter, rpc.object.object);
+    Ok(StandardRef { iid, public_references, oxid, oid, ipid, resolver: bindings(rpc, host, None) })
 }

@@ -1,13 +1,16 @@
 //! Calls for certificates: an authenticated caller, a request or the number of an earlier one, and what becomes of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use muster_core::request::RequestId;
 use muster_core::{Caller, Method};
 use muster_gss::{Pac, Principal};
 use muster_proto::wcce::{ResponseStatus, build_certs_only};
 use muster_rpc::Interface;
-use muster_rpc::dcom::{RELEASE, Version, parse_release, parse_this, that};
+use muster_rpc::dcom::{
+    ADD_REFERENCES, QUERY_INTERFACE, RELEASE, Version, add_references_response, parse_query_interface,
+    parse_release, parse_this, query_interface_response, that,
+};
 use muster_rpc::ndr::{NdrError, Reader};
 use muster_rpc::server::Call;
 use muster_rpc::status::{FaultStatus, HResult};
@@ -16,7 +19,7 @@ use muster_rpc::wcce::{
     REQUEST, REQUEST2, attribute_lines,
 };
 
-use super::{Rpc, properties};
+use super::{Rpc, mapper, properties};
 use crate::config::Endpoint;
 use crate::decode;
 use crate::enroll::Reply;
@@ -31,6 +34,8 @@ const TOO_LARGE: HResult = HResult::OUT_OF_MEMORY;
 pub(super) struct Peer {
     /// From where.
     pub(super) address: SocketAddr,
+    /// To which address of ours.
+    pub(super) host: IpAddr,
     /// Whose ticket it was.
     pub(super) principal: Principal,
     /// What the directory says of them.
@@ -80,6 +85,17 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
         (Interface::CertRequest2, GET_CA_PROPERTY) => {
             properties::property(rpc, peer, stub).await.map_err(unreadable)
         }
+        (Interface::RemUnknown, QUERY_INTERFACE) => {
+            let (_, references, iids) = parse_query_interface(stub).map_err(unreadable)?;
+            let host = peer.host;
+            let found: Vec<_> =
+                iids.into_iter().map(|iid| mapper::reference(rpc, host, iid, references)).collect();
+            Ok(query_interface_response(&found))
+        }
+        // Its arguments are those of a release.
+        (Interface::RemUnknown, ADD_REFERENCES) => {
+            Ok(add_references_response(parse_release(stub).map_err(unreadable)?.len()))
+        }
         (Interface::RemUnknown, RELEASE) => {
             parse_release(stub).map_err(unreadable)?;
             Ok(that(|writer| {
@@ -115,7 +131,9 @@ fn failed(result: HResult, request_id: u32, message: String) -> CertReply {
 }
 
 /// One request or query, with its event in the log and, if it is refused, its record in the audit log.
-async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, request: CertRequest) -> CertReply {
+async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, mut request: CertRequest) -> CertReply {
+    // Some clients say "none" so.
+    request.serial = request.serial.filter(|serial| !serial.is_empty());
     let mut record = Record::begin(peer.address, &endpoint.uri);
     let state = &rpc.state;
     let asks = request.request.is_empty();

@@ -1,12 +1,12 @@
 //! An installation with RPC in a realm of MIT's, and what clients of others ask it with.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 #![allow(dead_code, reason = "each suite uses a part")]
 
 use std::path::PathBuf;
 
 use muster_server::SystemClock;
 use muster_testkit::kdc::{self, Kdc};
-use muster_testkit::peers::Peer;
+use muster_testkit::peers::{self, Peer};
 use muster_testkit::ports;
 use muster_testkit::site::{CA_NAME, SigningAlgorithm, Site};
 use muster_testkit::tools::{self, Ran};
@@ -68,6 +68,20 @@ impl<'k> Bed<'k> {
         all.push(request.to_owned());
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self.kdc.try_run("env", &all, b"")
+    }
+
+    /// `tests/peers/rpc_impacket.py` with a ticket of `who`: what it prints.
+    pub(crate) fn impacket(&self, who: &str, arguments: &[&str]) -> serde_json::Value {
+        let cache = self.tickets(who);
+        let ticket = self.kdc.try_run("kvno", &["-q", "-c", &cache, "HOST/localhost"], b"");
+        assert!(ticket.ok, "{}", ticket.all());
+        // It knows paths alone.
+        let cache = cache.trim_start_matches("FILE:");
+        let mut all = vec![format!("KRB5CCNAME={cache}"), self.python.display().to_string()];
+        all.push(peers::script("rpc_impacket.py").display().to_string());
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let ran = self.kdc.try_run("env", &all, b"");
+        serde_json::from_str(&ran.text()).unwrap_or_else(|error| panic!("{error}: {}", ran.all()))
     }
 
     /// The path of a file with these octets.
