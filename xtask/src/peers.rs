@@ -158,6 +158,16 @@ pub(crate) fn provide() -> Peers {
         "driving both services with requests-gssapi, attacking them with impacket",
         kerberos_environment(),
     );
+    made(
+        "MUSTER_PEER_CERTIPY",
+        "enrolling over RPC with Certipy",
+        python()
+            .context("no Python with `venv` (Debian's package python3-venv)")
+            .and_then(|python| {
+                virtual_environment(&[python, "-m", "venv"], "certipy", "requirements-certipy.txt")
+            })
+            .map(|python| python.with_file_name("certipy")),
+    );
     made("MUSTER_PEER_ADCS_RS", "driving CES with wstep-rs and wcce-rs", adcs_rs());
     peers
 }

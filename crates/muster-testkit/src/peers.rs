@@ -16,6 +16,8 @@ pub enum Peer {
     AdcsRs,
     /// The daemon `certmonger`, with the command `getcert`.
     Certmonger,
+    /// The command `certipy`.
+    Certipy,
     /// The command `curl`.
     Curl,
     /// The command `openssl`.
@@ -41,6 +43,10 @@ impl Peer {
         let (variable, default, name) = match self {
             Self::AdcsRs => ("MUSTER_PEER_ADCS_RS", built(), "wstep-rs and wcce-rs"),
             Self::Certmonger => ("MUSTER_PEER_CERTMONGER", PathBuf::from("certmonger"), "certmonger"),
+            Self::Certipy => {
+                let program = root().join("target/peers/certipy/bin/certipy");
+                ("MUSTER_PEER_CERTIPY", program, "Certipy (tests/peers/requirements-certipy.txt)")
+            }
             Self::Curl => ("MUSTER_PEER_CURL", PathBuf::from("curl"), "curl"),
             Self::OpenSsl => ("MUSTER_PEER_OPENSSL", PathBuf::from("openssl"), "openssl"),
             Self::KerberosPython => {
@@ -57,6 +63,7 @@ impl Peer {
         probe.arg(match self {
             Self::OpenSsl => "version",
             Self::Certmonger => "-v",
+            Self::Certipy => "-h",
             Self::AdcsRs | Self::Curl | Self::KerberosPython | Self::Python => "--version",
         });
         let silent = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
