@@ -125,6 +125,14 @@ pub fn map_request(interface: Interface) -> Vec<u8> {
 /// # Errors
 /// If the arguments cannot be read.
 pub fn parse_map_request(stub: &[u8]) -> Result<Syntax, NdrError> {
+    parse_limited_map_request(stub).map(|(interface, _)| interface)
+}
+
+/// The same, and how many towers the client takes: its own decoder wants that number back.
+///
+/// # Errors
+/// If the arguments cannot be read.
+pub fn parse_limited_map_request(stub: &[u8]) -> Result<(Syntax, u32), NdrError> {
     let mut reader = Reader::new(stub);
     if reader.pointer()? {
         reader.uuid()?;
@@ -135,7 +143,11 @@ pub fn parse_map_request(stub: &[u8]) -> Result<Syntax, NdrError> {
     let tower = read_tower(&mut reader)?;
     let mut floors = Reader::new(tower);
     plain_u16(&mut floors)?;
-    uuid_floor(&mut floors)
+    let interface = uuid_floor(&mut floors)?;
+    reader.align(4)?;
+    // The handle of a search that goes on.
+    reader.octets(20)?;
+    Ok((interface, reader.u32()?))
 }
 
 /// A `twr_t`: the count, the length, the octets.
@@ -191,8 +203,16 @@ pub fn port(stub: &[u8], interface: Interface) -> Result<Option<u16>, RpcError> 
 /// The results of `ept_map` as octets.
 #[must_use]
 pub fn map_response(towers: &[Tower]) -> Vec<u8> {
+    limited_map_response(towers, MAX_TOWERS)
+}
+
+/// The same for a client that takes `limit` towers at most.
+#[must_use]
+pub fn limited_map_response(towers: &[Tower], limit: u32) -> Vec<u8> {
+    let room = usize::try_from(limit).unwrap_or(usize::MAX).min(towers.len());
+    let towers = towers.get(..room).unwrap_or_default();
     let mut writer = Writer::new();
-    writer.octets(&[0; 20]).count(towers.len()).u32(MAX_TOWERS).u32(0).count(towers.len());
+    writer.octets(&[0; 20]).count(towers.len()).u32(limit).u32(0).count(towers.len());
     for _ in towers {
         writer.pointer(true);
     }

@@ -48,7 +48,7 @@ pub(super) fn answer(rpc: &Rpc, host: IpAddr, call: &Call) -> Result<Vec<u8>, Fa
 }
 
 fn map(rpc: &Rpc, host: IpAddr, stub: &[u8]) -> Result<Vec<u8>, FaultStatus> {
-    let asked = epm::parse_map_request(stub).map_err(|_| FaultStatus::BAD_STUB_DATA)?;
+    let (asked, limit) = epm::parse_limited_map_request(stub).map_err(|_| FaultStatus::BAD_STUB_DATA)?;
     let port = |interface| match interface {
         Interface::CertPassage => Some(rpc.ports.requests),
         Interface::RemoteActivator | Interface::ObjectExporter => Some(rpc.ports.mapper),
@@ -73,7 +73,7 @@ fn map(rpc: &Rpc, host: IpAddr, stub: &[u8]) -> Result<Vec<u8>, FaultStatus> {
         let (interface, port) = (interface.syntax(), port(interface)?);
         Some(Tower { interface, transfer: Syntax::NDR, port, address })
     });
-    Ok(epm::map_response(tower.as_slice()))
+    Ok(epm::limited_map_response(tower.as_slice(), limit))
 }
 
 /// The addresses of this node, with the port of the object's exporter where it is one's.
