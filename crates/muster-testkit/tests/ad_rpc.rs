@@ -1,10 +1,6 @@
 //! Enrollment over RPC in a real directory: who somebody is and which templates there are comes from it. The clients are
 //! impacket and Certipy, and our own connector, which looks at the certificates.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test may stop at the first surprise, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
 
 use std::fs;
 use std::process::{Command, Stdio};
