@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../directory.sh"
 
 ca="Corp Issuing CA"
+export XDG_CACHE_HOME=$PWD/cache # where the client keeps policies
 directory() { "$bed/directory.py" "$@"; }
 openssl() { command openssl "$@" 2>>openssl.log; }
 
@@ -25,8 +26,8 @@ printf '[ca]\ndefault_ca=a\n[a]\ndatabase=adcs/index\ncrlnumber=adcs/number\ndef
 openssl ca -gencrl -config adcs/crl.cnf -cert adcs/ca.pem -keyfile adcs/ca.key -out adcs/ca.crl
 
 echo "the service: a certificate for TLS, two keytabs, a configuration, and a store; no CA of its own:"
-openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=ces.corp.test -addext subjectAltName=DNS:ces.corp.test -keyout secrets/tls.key -out ca/ca.pem
-chmod 600 secrets/tls.key
+"$bed/certificate.sh" secrets/tls ces.corp.test 127.0.0.1
+cp secrets/tls/ca.pem ca/ca.pem
 cp "$BED_KEYTABS"/{http,svc-ces}.keytab secrets/
 cat >muster.toml <<END
 [ca."$ca"]
@@ -38,8 +39,8 @@ account = "svc-ces@CORP.TEST"
 keytab = "secrets/svc-ces.keytab"
 
 [tls]
-certificate = "ca/ca.pem"
-key = "secrets/tls.key"
+certificate = "secrets/tls/ces.corp.test.pem"
+key = "secrets/tls/ces.corp.test.key"
 
 [listener.main]
 address = "127.0.0.1:9443"
@@ -105,9 +106,9 @@ echo "whom the authority saw:"
 saw
 
 ticket alice
-echo "alice enrolls and renews with our client; the renewal goes by her certificate alone:"
+echo "alice enrolls and renews with our client; the renewal, without a ticket, by her certificate alone:"
 "$muster" enroll --policy-url "$cep" --ca-file ca/ca.pem --kerberos --template EnrollersUser --out own.pem >own.log
-"$muster" renew --policy-url "https://ces.corp.test:9444/ADPolicyProvider_CEP_Certificate/service.svc/CEP" --ca-file ca/ca.pem --force --cert own.pem >>own.log
+KRB5CCNAME=FILE:none "$muster" renew --policy-url "https://ces.corp.test:9444/ADPolicyProvider_CEP_Certificate/service.svc/CEP" --ca-file ca/ca.pem --force --cert own.pem >>own.log
 saw | tail -2
 grep '"on_behalf"' adcs/calls | sed 's/.*"by": "\([^"]*\)".*/    asked by \1, for the holder of the certificate/'
 

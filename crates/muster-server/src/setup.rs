@@ -112,7 +112,9 @@ pub async fn create(plan: &Plan, clock: &dyn Clock) -> Result<PathBuf, SetupErro
 /// # Errors
 /// [`SetupError`].
 pub async fn init(settings: &Settings, clock: &dyn Clock) -> Result<bool, SetupError> {
-    private::folder(&settings.data_dir).map_err(SetupError::File)?;
+    // That of a file which was named without a folder is here.
+    let here = settings.data_dir.as_os_str().is_empty();
+    private::folder(if here { Path::new(".") } else { &settings.data_dir }).map_err(SetupError::File)?;
     let (_, is_new) = make_store(&store_path(settings), clock).await?;
     Ok(is_new)
 }

@@ -75,3 +75,23 @@ fn perimeter_enrolls_by_password_and_locks_nobody() {
     ];
     says("perimeter", &expected, &[]);
 }
+
+#[test]
+fn authority_of_ad_cs_sees_its_callers() {
+    let expected = [
+        "muster.toml: no fault found",
+        "alice may have: EnrollersUser",
+        "CN = alice",
+        "CN = PC1$",
+        "whom the authority saw:",
+        "by alice@CORP.TEST, privacy",
+        "by PC1$@CORP.TEST, privacy",
+        "by svc-ces@CORP.TEST, privacy",
+        "asked by svc-ces@CORP.TEST, for the holder of the certificate",
+        "Corp Issuing CA",
+        "the right to delegate is taken away",
+        "does not permit this service",
+        "heard of 0 requests",
+    ];
+    says("in-front-of-ad-cs", &expected, &[]);
+}
