@@ -7,9 +7,10 @@
 //! | its key is ours | another key's certificate would be useless or worse |
 //! | its signature is that CA's | so that it can be used |
 //!
-//! A server that sends no CMC response (the specification wants one) is judged by the certificate alone.
+//! A server that sends no CMC response (the specification wants one), or a message with certificates in its place, is
+//! judged by the certificate alone.
 
-use muster_proto::wcce::{CmcResponse, CmcStatus, PublicKey, ResponseError};
+use muster_proto::wcce::{CmcResponse, CmcStatus, PublicKey, ResponseError, parse_certs_only};
 use muster_proto::wstep::Issued;
 use thiserror::Error;
 
@@ -81,18 +82,30 @@ pub fn verify(
     let mut others = Vec::new();
     let mut sha1 = false;
     if !issued.full_response.is_empty() {
-        let response =
-            CmcResponse::parse(&issued.full_response, ca_certificate).map_err(AnswerError::Response)?;
-        match &response.status {
-            CmcStatus::Issued { certificate } if *certificate == issued.certificate => {}
-            CmcStatus::Issued { .. } => return Err(AnswerError::TwoCertificates),
-            CmcStatus::Pending { .. } | CmcStatus::Failed | CmcStatus::Other(_) => {
-                return Err(AnswerError::NotIssued(response.status_string.unwrap_or_default()));
+        let certificates = match CmcResponse::parse(&issued.full_response, ca_certificate) {
+            Ok(response) => {
+                match &response.status {
+                    CmcStatus::Issued { certificate } if *certificate == issued.certificate => {}
+                    CmcStatus::Issued { .. } => return Err(AnswerError::TwoCertificates),
+                    CmcStatus::Pending { .. } | CmcStatus::Failed | CmcStatus::Other(_) => {
+                        return Err(AnswerError::NotIssued(response.status_string.unwrap_or_default()));
+                    }
+                }
+                sha1 = response.sha1_signature;
+                response.certificates
             }
-        }
-        sha1 = response.sha1_signature;
+            // A service in front of another CA has nothing else where that sent no response.
+            Err(ResponseError::NotAResponse) => {
+                let certificates = parse_certs_only(&issued.full_response).map_err(AnswerError::Response)?;
+                if !certificates.contains(&issued.certificate) {
+                    return Err(AnswerError::TwoCertificates);
+                }
+                certificates
+            }
+            Err(error) => return Err(AnswerError::Response(error)),
+        };
         // Others that cannot be read are none that we need.
-        others = response.certificates.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
+        others = certificates.iter().filter_map(|der| Certificate::from_der(der).ok()).collect();
     }
     let certificate = Certificate::from_der(&issued.certificate).map_err(AnswerError::Certificate)?;
     if !certificate.has_key(our_key) {

@@ -57,6 +57,18 @@ pub(crate) enum NotSent {
     Unreachable(String),
 }
 
+/// What a CA knows of a request whose call broke.
+pub(crate) enum Fate {
+    /// This.
+    Known(Outcome),
+    /// It never got there.
+    NotThere,
+    /// It cannot be told.
+    Unclear(String),
+    /// Nothing can be looked for now.
+    Blind(String),
+}
+
 impl Backend {
     /// A connector; nothing is connected yet. `None` for the embedded CA.
     ///
@@ -162,6 +174,14 @@ impl Backend {
             (Self::Adcs(connector), Asker::Adcs(identity)) => connector.exchange(identity).await,
             (Self::Relay(connector), Asker::Relay(asker)) => connector.exchange(asker, now).await,
             (Self::Adcs(_), Asker::Relay(_)) | (Self::Relay(_), Asker::Adcs(_)) => Err(other_kind()),
+        }
+    }
+
+    /// What became of the request with this key, which was sent at `since` or later, as far as this service may look.
+    pub(crate) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
+        match self {
+            Self::Adcs(connector) => connector.fate(wanted, since).await,
+            Self::Relay(_) => Fate::Blind("another enrollment service tells nothing of keys".to_owned()),
         }
     }
 

@@ -39,6 +39,19 @@ impl Desks {
         self.0.iter().map(|(_, desk)| desk.catalog())
     }
 
+    /// Looks for requests whose call broke.
+    pub(crate) async fn reconcile(&self) {
+        for (ca, desk) in &self.0 {
+            let reconciled = match desk {
+                Desk::Embedded(_) => Ok(()),
+                Desk::Forwarding(forwarding) => forwarding.reconcile().await,
+            };
+            if let Err(error) = reconciled {
+                tracing::error!(ca = &**ca, %error, "requests whose call broke cannot be looked for");
+            }
+        }
+    }
+
     /// Gives back what other CAs keep for this service.
     pub(crate) async fn close(&self) {
         for (_, desk) in &self.0 {

@@ -364,7 +364,7 @@ pub(crate) async fn recover(store: &Store, now: UnixTime) -> Result<(), StoreErr
 }
 
 /// Code of an answer that is not what was asked for: [`Outcome::code`].
-const UNTRUSTED: &str = "CA_UNTRUSTED";
+pub(crate) const UNTRUSTED: &str = "CA_UNTRUSTED";
 
 /// In whose name the CA is asked at an endpoint.
 fn mode(endpoint: &Endpoint) -> Result<IdentityMode, ServiceError> {
@@ -388,7 +388,7 @@ fn not_sent(endpoint: &Endpoint, error: NotSent) -> ServiceError {
     }
 }
 
-fn unwritable(error: LedgerError) -> ServiceError {
+pub(crate) fn unwritable(error: LedgerError) -> ServiceError {
     Unavailable::Store(error.to_string()).into()
 }
 

@@ -26,6 +26,7 @@ mod own_certificate;
 mod private;
 pub mod publish;
 mod readiness;
+mod reconcile;
 mod record;
 mod refusals;
 mod renewal;

@@ -396,6 +396,7 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
         if let Some(embedded) = &state.embedded {
             embedded.refresh(&state.settings).await;
         }
+        state.desks.reconcile().await;
         let now = (modified(&certificate), modified(&key));
         if now != seen {
             match state.certificate.reload(&certificate, &key) {

@@ -16,7 +16,7 @@ Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends); with e
 at the second query, or by an officer. Who may what is --roles: names with the masks of MS-CSRA 3.1.1.7; others may enroll.
 LIE is what it does with connections: level (answers with packet integrity), ntlm, no-token, no-header-signing, other-syntax, nak, unsealed
 (answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
-old says so of the interface, older of the activation), no-exchange, other-exchange (the certificate for exchange is another authority's).
+old says so of the interface, older of the activation), chain (never a CMC response), no-exchange, other-exchange (the certificate for exchange is another authority's).
 """
 import argparse, base64, datetime, hashlib, json, os, re, socket, struct, subprocess, tempfile, threading, time, uuid
 
@@ -398,7 +398,7 @@ def full_response(status, words, cert=None):
 
 def answer(flags, status, words, cert=None):
     """What stands in pctbFullResponse: as asked for by the flag 0x00040000, or a chain."""
-    return full_response(status, words, cert) if flags & 0x00040000 else chain(cert) if cert else b""
+    return full_response(status, words, cert) if flags & 0x00040000 and A.lie != "chain" else chain(cert) if cert else b""
 
 
 def chain(cert):

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use der::{Decode as _, Encode as _};
-use muster_adcs::{Adcs, AdcsError, Answer, Identity, Method, Settings, Submission, Timeouts};
+use muster_adcs::{Adcs, AdcsError, Answer, Found, Identity, Method, Settings, Submission, Timeouts};
 use muster_ca::SigningKey;
+use muster_core::UnixTime;
 use muster_core::forwarding::{self, IdentityMode, Outcome, RecordedSubmission};
 use muster_gss::Gss;
 use muster_proto::wcce::{self, CertificateRequest, Cosigner, Possession};
@@ -15,7 +16,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_cert::Certificate;
 
-use super::NotSent;
+use super::{Fate, NotSent};
 use crate::config::{AdcsSettings, file};
 use crate::private;
 
@@ -198,6 +199,29 @@ impl Connector {
     }
 
     /// Gives back what the CA keeps for this service.
+    /// What became of the request with this key, which was sent at `since` or later.
+    pub(super) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
+        let Ok(own) = self.own() else { return Fate::Blind("there is no account to look with".to_owned()) };
+        let rows = match self.adcs.find(own, &wanted.spki, since.0).await {
+            Ok(Found::Found(rows)) => rows,
+            Ok(Found::NotFound) => return Fate::NotThere,
+            Ok(Found::NotPermitted) => {
+                return Fate::Blind("the account may not read the CA's database".to_owned());
+            }
+            Ok(Found::TooMany { looked_through }) => {
+                return Fate::Unclear(format!("more than {looked_through} requests have come since then"));
+            }
+            Err(error) => return Fate::Blind(error.to_string()),
+        };
+        let [row] = rows.as_slice() else {
+            return Fate::Unclear(format!("the CA has {} requests with this key", rows.len()));
+        };
+        match self.ask(own, row.id, wanted).await {
+            Ok(outcome) => Fate::Known(outcome),
+            Err(error) => Fate::Unclear(error.to_string()),
+        }
+    }
+
     pub(super) async fn close(&self) {
         self.adcs.close().await;
     }

@@ -92,6 +92,8 @@ priority = 1
         also.extend(["--template".to_owned(), format!("{}={name}", bed.template_oid(name))]);
     }
     also.extend(["--behave".to_owned(), "Drop=Plain".to_owned()]);
+    // It answers with certificates instead of a CMC response, which nobody else could sign.
+    also.extend(["--lie".to_owned(), "chain".to_owned()]);
     let also: Vec<&str> = also.iter().map(String::as_str).collect();
     let Some(other) = Authority::start(second, &folder, &ad.keytab("ca1"), &also) else { return };
     let endpoints = PREFERRED.replace("priority = 1", "priority = 2");

@@ -1,0 +1,65 @@
+//! Finding out what became of requests whose call broke: the CA is asked for requests with their key, and what it has is
+//! written down. Nothing is ever sent again from here.
+//!
+//! It works where this service's account may read the CA's database (MS-CSRA); elsewhere somebody has to look, with
+//! `muster adcs`.
+
+use muster_core::audit::Actor;
+use muster_core::forwarding::{Outcome, Settlement};
+use muster_store::{Disposition, ForwardedFilter, ForwardedRequest, StoreError};
+
+use crate::backend::Fate;
+use crate::fault::ServiceError;
+use crate::forward::{Forwarding, UNTRUSTED, unwritable};
+
+/// Seconds after which the CA has written down whatever it got.
+const SETTLING_SECONDS: i64 = 600;
+/// Seconds by which clocks may differ, and a call may have taken.
+const MARGIN: i64 = 900;
+
+impl Forwarding {
+    /// Looks for what is unknown at this CA.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub(crate) async fn reconcile(&self) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        let filter = ForwardedFilter {
+            disposition: Some(Disposition::Unknown),
+            ca: Some(self.ca.to_string()),
+            ..ForwardedFilter::default()
+        };
+        for ForwardedRequest { summary, forwarding } in self.store.forwarded(filter).await? {
+            // An answer that was not to be trusted is for a person to look at.
+            let untrusted = summary.code.as_deref() == Some(UNTRUSTED);
+            if untrusted || now.since(forwarding.sent) < SETTLING_SECONDS {
+                continue;
+            }
+            let id = summary.id;
+            let since = forwarding.sent.plus(-MARGIN);
+            let outcome = match self.backend.fate(&forwarding.expected, since).await {
+                Fate::Known(outcome) => outcome,
+                Fate::NotThere => {
+                    Outcome::NotSubmitted { why: "the CA has no request with this key".to_owned() }
+                }
+                Fate::Unclear(why) => {
+                    tracing::debug!(request.id = id.number(), "what became of it is still unknown: {why}");
+                    continue;
+                }
+                // It would be the same for each.
+                Fate::NotPermitted(why) => {
+                    tracing::debug!(ca = &*self.ca, "requests whose call broke cannot be looked for: {why}");
+                    return Ok(());
+                }
+            };
+            let settlement = Settlement { id, actor: Actor::Service, outcome, at: now };
+            match self.store.try_settle(settlement).await {
+                Ok(()) => tracing::info!(request.id = id.number(), "what became of it was found at the CA"),
+                // Another node was faster.
+                Err(StoreError::WrongState { .. }) => {}
+                Err(error) => return Err(unwritable(error.into())),
+            }
+        }
+        Ok(())
+    }
+}
