@@ -47,7 +47,7 @@ impl Forwarding {
                     continue;
                 }
                 // It would be the same for each.
-                Fate::NotPermitted(why) => {
+                Fate::Blind(why) => {
                     tracing::debug!(ca = &*self.ca, "requests whose call broke cannot be looked for: {why}");
                     return Ok(());
                 }

@@ -373,6 +373,7 @@ async fn rpc(
 async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut stop: watch::Receiver<bool>) {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
     let mut seen = (modified(&certificate), modified(&key));
+    state.desks.reconcile().await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}

@@ -1,9 +1,11 @@
 //! An authority that is down, slow, or gone in the middle of a call: nothing is lost, and nothing is sent twice.
 
 use muster_testkit::ad::Ad;
+use muster_testkit::ad_site::AdSite;
 use muster_testkit::adcs::Authority;
 use muster_testkit::messages;
 use muster_testkit::peers::muster;
+use muster_testkit::site::MovedClock;
 use muster_testkit::tools;
 
 use crate::bed::{Bed, Plan};
@@ -145,4 +147,43 @@ priority = 1
     assert!(ran.ok, "{}\n{}", ran.all(), bed.site.site.log());
     assert!(issuer(&file).contains(second), "{}", issuer(&file));
     assert_eq!(other.requests().len(), 1);
+}
+
+/// What became of a request whose call broke is found out at the authority, where the service's account may look: it was
+/// issued there, and the client gets it; or it never arrived, and may be sent again.
+#[test]
+fn request_whose_call_broke_is_found_at_the_authority() {
+    let name = "Corp Forgetful CA";
+    let Some(ad) = Ad::or_not_run() else { return };
+    let arguments =
+        ["--sid-of".to_owned(), Bed::sid_of(&ad, "alice"), "--roles".to_owned(), "svc-ces=0x100".to_owned()];
+    let templates = &["Lost", "Drop"];
+    let arguments = arguments.to_vec();
+    let plan = Plan { name, templates, protocol: "dcom", arguments, endpoints: ENDPOINT };
+    let Some(mut bed) = Bed::make(&plan) else { return };
+    bed.site.site.serve();
+    let mut broken = Vec::new();
+    for template in templates {
+        let request = bed.request(template);
+        let answer = bed.by_password(name, "alice", &request);
+        assert!(answer.body.contains("It is not known whether"), "{template}: {}", answer.body);
+        broken.push((request, messages::text(&answer.body, "RequestID").unwrap().to_owned()));
+    }
+    bed.site.site.stop();
+    let [(_, lost), (dropped, never)] = broken.as_slice() else { return };
+    // Ten minutes later; nothing is looked for before.
+    bed.site.site.serve_at(MovedClock(700), |site| {
+        let state = |id: &str| site.muster("request", &["show", id, "--json"]);
+        let shown = AdSite::until(|| state(lost), |shown| shown.contains("\"issued\""));
+        assert!(shown.contains("\"issued\""), "{shown}");
+        let shown = AdSite::until(|| state(never), |shown| shown.contains("\"failed\""));
+        assert!(shown.contains("\"failed\""), "{shown}");
+    });
+    bed.site.site.serve();
+    let answer = bed.poll(name, "alice", lost);
+    assert!(messages::certificate(&answer.body).is_some(), "{}", answer.body);
+    // It is a new request, which breaks off as well.
+    let again = bed.by_password(name, "alice", dropped);
+    let id = messages::text(&again.body, "RequestID").unwrap();
+    assert!(again.body.contains("It is not known whether") && id != never, "{}", again.body);
 }
