@@ -79,7 +79,7 @@ fn perimeter_enrolls_by_password_and_locks_nobody() {
 #[test]
 fn authority_of_ad_cs_sees_its_callers() {
     let expected = [
-        "muster.toml: no fault found",
+        "muster.sqlite: made",
         "alice may have: EnrollersUser",
         "CN = alice",
         "CN = PC1$",

@@ -198,7 +198,6 @@ impl Connector {
         }
     }
 
-    /// Gives back what the CA keeps for this service.
     /// What became of the request with this key, which was sent at `since` or later.
     pub(super) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
         let Ok(own) = self.own() else { return Fate::Blind("there is no account to look with".to_owned()) };
@@ -222,6 +221,7 @@ impl Connector {
         }
     }
 
+    /// Gives back what the CA keeps for this service.
     pub(super) async fn close(&self) {
         self.adcs.close().await;
     }
