@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::auth::LONGEST_CHAIN;
+use crate::carried::Carried;
 use crate::config::file::Limits;
 use crate::deadline::WriteDeadline;
 use crate::doors::Doors;
@@ -277,11 +278,10 @@ async fn serve_connection<H: Handler>(
                 connection.unread.store(true, Ordering::Relaxed);
             }
             let exchange = exchange.map_err(|error| (connection, error));
-            // A task of its own: a peer that hangs up does not stop what it began between intent and certificate, and a
-            // fault of ours costs this request and no other.
-            let answer = tokio::spawn(async move { handler.handle(exchange).await }).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
-                tracing::error!(%error, "a request ended early");
+            let answer = Carried::new(async move { handler.handle(exchange).await }).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|_| {
+                // What it panicked with, the panic has said.
+                tracing::error!("a request ended early");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "The server failed to handle this request.\n")
             }))
         }

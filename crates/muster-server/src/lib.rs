@@ -5,6 +5,7 @@
 mod accounts;
 mod auth;
 mod backend;
+mod carried;
 mod catalog;
 pub mod clock;
 pub mod config;
