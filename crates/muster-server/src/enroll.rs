@@ -324,7 +324,6 @@ impl Enrollment {
     ) -> Result<Issued, ServiceError> {
         let unwritable = |error: LedgerError| Unavailable::Store(error.to_string());
         let serial = muster_ca::serial::fresh(id).map_err(|e| Unavailable::Signer(e.to_string()))?;
-        let _company = self.store.expect_write();
         let prepared = issuance::prepare(&*self.authority, approved, serial)
             .map_err(|error| ServiceError::Internal(error.to_string()))?;
         let ledger = IfUnchanged { store: &self.store, seen, refused: OnceLock::new() };
@@ -492,6 +491,7 @@ impl Enrollment {
         id: RequestId,
         record: &Record,
     ) -> Result<Reply, ServiceError> {
+        let _company = self.store.expect_write();
         match self.issue(approved, id, Opening::Approved(id), record.actor(), record.seen).await {
             Ok(issued) => Ok(Reply::Issued { id, certificate: issued.into_certificate() }),
             // Another poll, perhaps on another node, was faster: its certificate is the answer to the next one.

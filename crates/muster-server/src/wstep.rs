@@ -36,11 +36,19 @@ pub(crate) async fn answer(
         // says. AdditionalContext never decides anything.
         Operation::Issue { token, request_id: _ } => {
             record.operation = "issue";
+            // Before the signatures in it are verified, which takes the most time: the writer waits for all that are
+            // being verified, and commits them together. What goes to another CA is not waited for.
+            let company = match desk {
+                Desk::Embedded(enrollment) => Some(enrollment.store.expect_write()),
+                Desk::Forwarding(_) => None,
+            };
             let submission = decode::submission(&token.bytes)?;
             record.sha1 = submission.sha1_signature;
             match desk {
                 Desk::Embedded(enrollment) => {
-                    ours(enrollment.submit(caller, endpoint, submission, record).await, endpoint, enrollment)?
+                    let reply = enrollment.submit(caller, endpoint, submission, record).await;
+                    drop(company);
+                    ours(reply, endpoint, enrollment)?
                 }
                 Desk::Forwarding(forwarding) => theirs(
                     forwarding.submit(message, endpoint, &submission, record).await?,

@@ -192,6 +192,7 @@ async fn decide(
             (_, serial) => Err(ServiceError::NoSuchRequest(serial.unwrap_or_default())),
         };
     }
+    let _company = enrollment.store.expect_write();
     let mut submission = decode::submission(&request.request)?;
     record.sha1 = submission.sha1_signature;
     let attributes = request.attributes.unwrap_or_default();
