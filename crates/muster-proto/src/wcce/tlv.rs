@@ -320,8 +320,14 @@ fn transcode<'a>(input: &'a [u8], depth: usize, out: &mut Vec<u8>) -> Result<&'a
 
 /// Appends one element.
 pub(crate) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    put_head(out, tag, content.len());
+    out.extend_from_slice(content);
+}
+
+/// Appends tag and length.
+fn put_head(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
-    let length = content.len().to_be_bytes();
+    let length = length.to_be_bytes();
     let octets = length.iter().position(|octet| *octet != 0).and_then(|at| length.get(at..)).unwrap_or(&[0]);
     match octets {
         [short] if *short < 0x80 => out.push(*short),
@@ -331,25 +337,34 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
             out.extend_from_slice(long);
         }
     }
-    out.extend_from_slice(content);
 }
 
 /// One element as a new vector.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(content.len() + 6);
-    put(&mut out, tag, content);
-    out
+    joined(tag, &[content])
 }
 
 /// A constructed element of the given parts, in this order.
 pub(crate) fn constructed(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    element(tag, &parts.concat())
+    joined(tag, parts)
 }
+
+/// One allocation, and each octet is copied once.
+fn joined<T: AsRef<[u8]>>(tag: u8, parts: &[T]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.as_ref().len()).sum();
+    let mut out = Vec::with_capacity(HEAD + length);
+    put_head(&mut out, tag, length);
+    parts.iter().for_each(|part| out.extend_from_slice(part.as_ref()));
+    out
+}
+
+/// Octets of tag and length, of anything that is shorter than 4 GiB.
+const HEAD: usize = 6;
 
 /// A SET OF: its members sorted as DER wants it.
 pub(crate) fn set_of(tag: u8, mut members: Vec<Vec<u8>>) -> Vec<u8> {
     members.sort();
-    element(tag, &members.concat())
+    joined(tag, &members)
 }
 
 /// An object identifier.
