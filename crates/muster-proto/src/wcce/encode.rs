@@ -7,8 +7,12 @@ use der::asn1::ObjectIdentifier;
 use super::error::{Malformed, RequestError};
 use super::oids;
 use super::signature::{DigestAlgorithm, SignBytes, SignError, SignatureAlgorithm};
-use super::tlv;
+use super::tlv::{self, Writer};
 use super::x509::CertificateView;
+
+/// Room for a SignerInfo, and for what is around content, certificates and signers, so that a buffer hardly ever grows.
+const USUAL_SIGNER: usize = 640;
+const USUAL_FRAME: usize = 128;
 
 /// Why a message could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,18 +106,16 @@ pub(crate) fn signer_info_with(
     } else {
         (Vec::new(), signer.sign(content)?)
     };
-    let info = tlv::constructed(
-        tlv::SEQUENCE,
-        &[
-            &tlv::integer(&[version]),
-            &sid,
-            &digest.identifier(),
-            &signed,
-            &identifier,
-            &tlv::element(tlv::OCTET_STRING, &signature),
-        ],
-    );
-    Ok((info, digest))
+    let mut info = Writer::with_capacity(USUAL_SIGNER);
+    info.nested(tlv::SEQUENCE, |info| {
+        info.small(version);
+        info.raw(&sid);
+        digest.write(info);
+        info.raw(&signed);
+        info.raw(&identifier);
+        info.element(tlv::OCTET_STRING, &signature);
+    });
+    Ok((info.finish(), digest))
 }
 
 /// ContentInfo of a SignedData; `content` is `None` for a message that only carries certificates.
@@ -129,26 +131,28 @@ pub(crate) fn signed_data(
     // RFC 5652 section 5.1: 3 with another content than id-data or a signer by key identifier (which only
     // occurs with the former here), otherwise 1.
     let version = if *content_type == oids::ID_DATA { 1 } else { 3 };
-    let content = content
-        .map(|octets| tlv::element(tlv::CTX_0, &tlv::element(tlv::OCTET_STRING, octets)))
-        .unwrap_or_default();
-    let certificates =
-        if certificates.is_empty() { Vec::new() } else { tlv::constructed(tlv::CTX_0, certificates) };
-    let infos: Vec<u8> = signers.iter().flat_map(|(info, _)| info).copied().collect();
-    let signed_data = tlv::constructed(
-        tlv::SEQUENCE,
-        &[
-            &tlv::integer(&[version]),
-            &tlv::set_of(tlv::SET, digests),
-            &tlv::constructed(tlv::SEQUENCE, &[&tlv::oid(content_type), &content]),
-            &certificates,
-            &tlv::element(tlv::SET, &infos),
-        ],
-    );
-    tlv::constructed(
-        tlv::SEQUENCE,
-        &[&tlv::oid(&oids::ID_SIGNED_DATA), &tlv::element(tlv::CTX_0, &signed_data)],
-    )
+    let size = certificates.iter().chain(&content).map(|part| part.len()).sum::<usize>();
+    let mut message = Writer::with_capacity(size + signers.len() * USUAL_SIGNER + USUAL_FRAME);
+    message.nested(tlv::SEQUENCE, |message| {
+        message.oid(&oids::ID_SIGNED_DATA);
+        message.nested(tlv::CTX_0, |message| {
+            message.nested(tlv::SEQUENCE, |parts| {
+                parts.small(version);
+                parts.raw(&tlv::set_of(tlv::SET, digests));
+                parts.nested(tlv::SEQUENCE, |encapsulated| {
+                    encapsulated.oid(content_type);
+                    if let Some(octets) = content {
+                        encapsulated.nested(tlv::CTX_0, |content| content.element(tlv::OCTET_STRING, octets));
+                    }
+                });
+                if !certificates.is_empty() {
+                    parts.nested(tlv::CTX_0, |set| certificates.iter().for_each(|der| set.raw(der)));
+                }
+                parts.nested(tlv::SET, |infos| signers.iter().for_each(|(info, _)| infos.raw(info)));
+            });
+        });
+    });
+    message.finish()
 }
 
 /// An Attribute.

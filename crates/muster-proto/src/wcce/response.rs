@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use der::Encode;
-use der::asn1::GeneralizedTime;
+use der::asn1::{GeneralizedTime, ObjectIdentifier};
 
 use super::encode::{BuildError, Sid, attribute, signed_data, signer_info};
 use super::oids;
 use super::signature::{DigestAlgorithm, SignBytes};
-use super::tlv;
+use super::tlv::{self, Writer};
 use super::x509::CertificateView;
 
 /// What happened to a request, as the response tells it.
@@ -32,6 +32,9 @@ pub enum ResponseStatus<'a> {
         reason: &'a str,
     },
 }
+
+/// Room for a ResponseBody beside its text.
+const USUAL_BODY: usize = 192;
 
 const SUCCESS: u8 = 0;
 const FAILED: u8 = 2;
@@ -62,49 +65,63 @@ pub fn build_response(
 
 /// DER of ResponseBody: status and, for an issued certificate, its SHA-1.
 pub(crate) fn response_body(status: ResponseStatus<'_>) -> Result<Vec<u8>, BuildError> {
-    let (code, text, other_info, attributes) = match status {
-        ResponseStatus::Issued { certificate } => {
-            let hash = tlv::element(tlv::OCTET_STRING, &DigestAlgorithm::Sha1.digest(certificate));
-            (SUCCESS, "Issued", Vec::new(), attribute(&oids::ISSUED_CERT_HASH, &[&hash]))
-        }
+    let (code, text) = match status {
+        ResponseStatus::Issued { .. } => (SUCCESS, "Issued"),
+        ResponseStatus::Pending { .. } => (PENDING, "Taken Under Submission"),
+        ResponseStatus::Denied { reason } => (FAILED, reason),
+    };
+    let pending = match status {
         ResponseStatus::Pending { request_id, received } => {
             let time = GeneralizedTime::from_system_time(received).and_then(|time| time.to_der());
-            let info = tlv::constructed(
-                tlv::SEQUENCE,
-                &[
-                    &tlv::element(tlv::OCTET_STRING, request_id.to_string().as_bytes()),
-                    &time.map_err(|_| BuildError::Time)?,
-                ],
-            );
-            (PENDING, "Taken Under Submission", info, Vec::new())
+            Some((request_id.to_string(), time.map_err(|_| BuildError::Time)?))
         }
-        ResponseStatus::Denied { reason } => (FAILED, reason, Vec::new(), Vec::new()),
+        ResponseStatus::Issued { .. } | ResponseStatus::Denied { .. } => None,
     };
-    let one = tlv::integer(&[1]);
-    let body_list = tlv::element(tlv::SEQUENCE, &one);
-    let status_info = tlv::constructed(
-        tlv::SEQUENCE,
-        &[&tlv::integer(&[code]), &body_list, &tlv::element(tlv::UTF8_STRING, text.as_bytes()), &other_info],
-    );
-    let added = tlv::constructed(
-        tlv::SEQUENCE,
-        &[&tlv::integer(&[0]), &body_list, &tlv::element(tlv::SET, &attributes)],
-    );
-    let control = |id: u8, oid, value: &[u8]| {
-        tlv::constructed(
-            tlv::SEQUENCE,
-            &[&tlv::integer(&[id]), &tlv::oid(oid), &tlv::element(tlv::SET, value)],
-        )
-    };
-    let controls = tlv::constructed(
-        tlv::SEQUENCE,
-        &[
-            &control(1, &oids::ID_CMC_STATUS_INFO, &status_info),
-            &control(2, &oids::CMC_ADD_ATTRIBUTES, &added),
-        ],
-    );
-    let empty = tlv::element(tlv::SEQUENCE, &[]);
-    Ok(tlv::constructed(tlv::SEQUENCE, &[&controls, &empty, &empty]))
+    let mut body = Writer::with_capacity(USUAL_BODY + text.len());
+    body.nested(tlv::SEQUENCE, |body| {
+        body.nested(tlv::SEQUENCE, |controls| {
+            control(controls, 1, &oids::ID_CMC_STATUS_INFO, |info| {
+                info.small(code);
+                body_list(info);
+                info.element(tlv::UTF8_STRING, text.as_bytes());
+                if let Some((number, time)) = &pending {
+                    info.nested(tlv::SEQUENCE, |pending| {
+                        pending.element(tlv::OCTET_STRING, number.as_bytes());
+                        pending.raw(time);
+                    });
+                }
+            });
+            control(controls, 2, &oids::CMC_ADD_ATTRIBUTES, |added| {
+                added.small(0);
+                body_list(added);
+                added.nested(tlv::SET, |attributes| {
+                    if let ResponseStatus::Issued { certificate } = status {
+                        let hash =
+                            tlv::element(tlv::OCTET_STRING, &DigestAlgorithm::Sha1.digest(certificate));
+                        attributes.raw(&attribute(&oids::ISSUED_CERT_HASH, &[&hash]));
+                    }
+                });
+            });
+        });
+        // Neither cmsSequence nor otherMsgSequence.
+        body.element(tlv::SEQUENCE, &[]);
+        body.element(tlv::SEQUENCE, &[]);
+    });
+    Ok(body.finish())
+}
+
+/// A TaggedAttribute with one value, a SEQUENCE.
+fn control(to: &mut Writer, id: u8, oid: &ObjectIdentifier, value: impl FnOnce(&mut Writer)) {
+    to.nested(tlv::SEQUENCE, |control| {
+        control.small(id);
+        control.oid(oid);
+        control.nested(tlv::SET, |values| values.nested(tlv::SEQUENCE, value));
+    });
+}
+
+/// The list of the one body part that an answer is about.
+fn body_list(to: &mut Writer) {
+    to.nested(tlv::SEQUENCE, |list| list.small(1));
 }
 
 /// Builds a CMS message that only carries certificates (what a CA sends when no full response is asked for).

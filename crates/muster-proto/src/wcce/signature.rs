@@ -8,7 +8,7 @@ use der::asn1::ObjectIdentifier;
 use super::error::{Malformed, SignatureError};
 use super::key::{KeyAlgorithm, PublicKey};
 use super::oids;
-use super::tlv::{self, Tlv};
+use super::tlv::{self, Tlv, Writer};
 
 /// Digests that occur in requests. SHA-1 is accepted as part of a proof of possession only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,14 @@ impl DigestAlgorithm {
 
     /// AlgorithmIdentifier without parameters (RFC 5754 section 2).
     pub(crate) fn identifier(self) -> Vec<u8> {
-        tlv::constructed(tlv::SEQUENCE, &[&tlv::oid(&self.oid())])
+        let mut writer = Writer::with_capacity(16);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Appends the same.
+    pub(crate) fn write(self, to: &mut Writer) {
+        to.nested(tlv::SEQUENCE, |identifier| identifier.oid(&self.oid()));
     }
 }
 

@@ -367,6 +367,59 @@ pub(crate) fn set_of(tag: u8, mut members: Vec<Vec<u8>>) -> Vec<u8> {
     joined(tag, &members)
 }
 
+/// Writes DER into one growing buffer, for what is written with every answer.
+#[derive(Debug)]
+pub(crate) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(crate) fn with_capacity(octets: usize) -> Self {
+        Self(Vec::with_capacity(octets))
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Appends what is encoded already.
+    pub(crate) fn raw(&mut self, der: &[u8]) {
+        self.0.extend_from_slice(der);
+    }
+
+    /// Appends one element.
+    pub(crate) fn element(&mut self, tag: u8, content: &[u8]) {
+        put(&mut self.0, tag, content);
+    }
+
+    /// Appends an object identifier.
+    pub(crate) fn oid(&mut self, oid: &ObjectIdentifier) {
+        self.element(OID, oid.as_bytes());
+    }
+
+    /// Appends an INTEGER below 128.
+    pub(crate) fn small(&mut self, number: u8) {
+        debug_assert!(number < 0x80, "it would be negative");
+        self.element(INTEGER, &[number]);
+    }
+
+    /// Appends an element whose content `body` writes.
+    pub(crate) fn nested(&mut self, tag: u8, body: impl FnOnce(&mut Self)) {
+        let start = self.0.len();
+        // Room for a length of one octet; a longer one moves the content, which is cheaper than a buffer of its own.
+        self.0.extend_from_slice(&[tag, 0]);
+        let content = self.0.len();
+        body(self);
+        let length = self.0.len().saturating_sub(content);
+        match (u8::try_from(length), self.0.get_mut(start + 1)) {
+            (Ok(short @ ..0x80), Some(octet)) => *octet = short,
+            _ => {
+                let mut head = Vec::with_capacity(HEAD);
+                put_head(&mut head, tag, length);
+                self.0.splice(start..content, head);
+            }
+        }
+    }
+}
+
 /// An object identifier.
 pub(crate) fn oid(oid: &ObjectIdentifier) -> Vec<u8> {
     element(OID, oid.as_bytes())
@@ -398,6 +451,20 @@ pub(crate) fn bmp_string(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nested_elements_are_written_as_single_ones_are() {
+        for length in [0, 127, 128, 256, 65_536] {
+            let content = vec![7; length];
+            let mut writer = Writer::with_capacity(0);
+            writer.raw(&[5, 0]);
+            writer.nested(SEQUENCE, |writer| {
+                writer.nested(SET, |writer| writer.element(OCTET_STRING, &content))
+            });
+            let single = element(SEQUENCE, &element(SET, &element(OCTET_STRING, &content)));
+            assert_eq!(writer.finish(), [&[5, 0], &*single].concat());
+        }
+    }
 
     #[test]
     fn lengths_are_written_minimally() {
