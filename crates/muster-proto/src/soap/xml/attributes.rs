@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::chars::{is_space, resolve_reference};
+use super::chars::{is_space, is_space_octet, resolve_reference};
 use super::error::XmlError;
 
 /// The attributes of a start tag, in order; namespace declarations included.
@@ -14,7 +14,7 @@ pub(super) struct RawAttributes<'a> {
 
 /// Splits `name a="1" b='2'` into the name and the attributes.
 pub(super) fn split_tag(tag: &str) -> (&str, RawAttributes<'_>) {
-    let end = tag.find(is_space).unwrap_or(tag.len());
+    let end = tag.bytes().position(is_space_octet).unwrap_or(tag.len());
     let (name, rest) = tag.split_at_checked(end).unwrap_or((tag, ""));
     (name, RawAttributes { rest })
 }
@@ -47,7 +47,7 @@ impl<'a> RawAttributes<'a> {
 
 /// Resolves references and normalizes white space as XML 1.0 section 3.3.3 asks for CDATA attributes.
 pub(super) fn attribute_value(raw: &str) -> Result<Cow<'_, str>, XmlError> {
-    if !raw.contains(['&', '\t', '\r', '\n']) {
+    if !raw.bytes().any(|octet| matches!(octet, b'&' | b'\t' | b'\r' | b'\n')) {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = String::with_capacity(raw.len());

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::chars::{clip, is_space, same};
+use super::chars::{clip, is_space, is_space_octet, same};
 use super::error::XmlError;
 use crate::soap::date_time::DateTime;
 use crate::soap::names;
@@ -233,7 +233,7 @@ impl<'a> Element<'a> {
 /// A URI without the white space that a line break left in it.
 pub(crate) fn without_spaces(text: &str) -> Cow<'_, str> {
     let trimmed = text.trim_matches(is_space);
-    if trimmed.contains(is_space) {
+    if trimmed.bytes().any(is_space_octet) {
         Cow::Owned(trimmed.chars().filter(|c| !is_space(*c)).collect())
     } else {
         Cow::Borrowed(trimmed)

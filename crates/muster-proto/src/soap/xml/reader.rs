@@ -7,7 +7,7 @@ use quick_xml::errors::{Error, IllFormedError};
 use quick_xml::events::Event;
 
 use super::attributes::{RawAttributes, attribute_value, split_tag};
-use super::chars::{clip, first_illegal, is_nc_name, is_space, resolve_reference, same};
+use super::chars::{clip, first_illegal, is_nc_name, is_space, is_space_octet, resolve_reference, same};
 use super::element::{Attribute, Element};
 use super::error::XmlError;
 use super::limits::Limits;
@@ -126,7 +126,12 @@ fn without_declaration(text: &str) -> Result<&str, XmlError> {
 
 /// Refuses every declaration and processing instruction before the parser sees a byte, wherever it stands.
 fn refuse_declarations(text: &str) -> Result<(), XmlError> {
-    let mut rest = text;
+    // Without early exit the compiler compares many octets at once; nearly always there is nothing to find.
+    let octets = text.as_bytes().iter();
+    let found = octets.clone().zip(octets.skip(1)).fold(false, |found, (first, second)| {
+        found | ((*first == b'<') & ((*second == b'?') | (*second == b'!')))
+    });
+    let mut rest = if found { text } else { "" };
     while let Some((_, after)) = rest.split_once('<') {
         if after.starts_with('?') {
             return Err(XmlError::ProcessingInstruction);
@@ -254,7 +259,7 @@ impl<'a> Builder<'a, '_> {
             if prefix == "xmlns"
                 || value == names::XMLNS
                 || (prefix == "xml") != (value == names::XML)
-                || value.contains(|c| is_space(c) || matches!(c, '&' | '<' | '>' | '"' | '\''))
+                || value.bytes().any(|o| is_space_octet(o) || matches!(o, b'&' | b'<' | b'>' | b'"' | b'\''))
             {
                 return Err(refused());
             }
