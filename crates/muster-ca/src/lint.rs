@@ -233,11 +233,13 @@ struct Extension<'a> {
 impl<'a> Extension<'a> {
     fn read(der: &'a [u8]) -> Option<Self> {
         let parts = content(der, SEQUENCE)?;
-        let (oid, critical, value) = match (exactly(parts), exactly(parts)) {
-            (Some([oid, value]), _) => (oid, false, value),
-            // FALSE is the default, which DER does not write.
-            (None, Some([oid, BOOLEAN_TRUE, value])) => (oid, true, value),
-            (None, _) => return None,
+        let (oid, critical, value) = match exactly(parts) {
+            Some([oid, value]) => (oid, false, value),
+            None => match exactly(parts)? {
+                // FALSE is the default, which DER does not write.
+                [oid, BOOLEAN_TRUE, value] => (oid, true, value),
+                _ => return None,
+            },
         };
         Some(Self { oid: content(oid, OID)?, critical, value: content(value, OCTET_STRING)? })
     }
