@@ -18,8 +18,11 @@ use crate::requests::{Abandoned, Disposition, Owner};
 
 /// Names the octets in the audit record, so that the chain covers them.
 pub(super) fn digest_name(octets: &[u8]) -> String {
-    let mut name = String::from("sha256:");
-    for octet in digest(&SHA256, octets).as_ref() {
+    const METHOD: &str = "sha256:";
+    let digest = digest(&SHA256, octets);
+    let mut name = String::with_capacity(METHOD.len() + 2 * digest.as_ref().len());
+    name.push_str(METHOD);
+    for octet in digest.as_ref() {
         for nibble in [octet >> 4, octet & 15] {
             name.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
         }

@@ -13,6 +13,11 @@ use super::error::XmlError;
 use super::limits::Limits;
 use crate::soap::names;
 
+/// Room for what usual messages have, so that nothing grows while they are read.
+const USUAL_DEPTH: usize = 8;
+const USUAL_BINDINGS: usize = 16;
+const USUAL_ATTRIBUTES: usize = 8;
+
 /// Parses one document into its root element.
 ///
 /// The tree borrows from `bytes` wherever no reference or line end had to be replaced.
@@ -34,12 +39,14 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Element<'a>, XmlErr
 
     let mut builder = Builder {
         limits,
-        open: Vec::new(),
+        open: Vec::with_capacity(USUAL_DEPTH),
         root: None,
-        bindings: vec![("xml", names::XML)],
-        marks: Vec::new(),
+        bindings: Vec::with_capacity(USUAL_BINDINGS),
+        marks: Vec::with_capacity(USUAL_DEPTH),
+        pairs: Vec::with_capacity(USUAL_ATTRIBUTES),
         elements: 0,
     };
+    builder.bindings.push(("xml", names::XML));
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
     loop {
@@ -183,6 +190,8 @@ struct Builder<'a, 'l> {
     bindings: Vec<(&'a str, &'a str)>,
     /// For each open element the length of `bindings` before it.
     marks: Vec<usize>,
+    /// The attributes of the tag that is being read, unresolved.
+    pairs: Vec<(&'a str, &'a str)>,
     elements: usize,
 }
 
@@ -201,11 +210,11 @@ impl<'a> Builder<'a, '_> {
         }
         let (name, raw) = split_tag(tag);
         self.marks.push(self.bindings.len());
-        let pairs = self.declare(raw, offset)?;
+        self.declare(raw, offset)?;
         let (prefix, local) = split_name(name, offset)?;
         let namespace = self.namespace(prefix)?;
-        let mut attributes: Vec<Attribute<'a>> = Vec::with_capacity(pairs.len());
-        for (name, value) in pairs {
+        let mut attributes: Vec<Attribute<'a>> = Vec::with_capacity(self.pairs.len());
+        for &(name, value) in &self.pairs {
             let (prefix, local) = split_name(name, offset)?;
             // An attribute without prefix is in no namespace, whatever the default is.
             let namespace = if prefix.is_empty() { "" } else { self.namespace(prefix)? };
@@ -224,23 +233,19 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Takes in the namespace declarations and returns the other attributes.
-    fn declare(
-        &mut self,
-        mut raw: RawAttributes<'a>,
-        offset: u64,
-    ) -> Result<Vec<(&'a str, &'a str)>, XmlError> {
-        let mut pairs = Vec::new();
+    /// Takes in the namespace declarations, and the other attributes into `pairs`.
+    fn declare(&mut self, mut raw: RawAttributes<'a>, offset: u64) -> Result<(), XmlError> {
+        self.pairs.clear();
         let own = self.bindings.len();
         while let Some((name, value)) =
             raw.next().map_err(|problem| XmlError::NotWellFormed { offset, problem })?
         {
             let prefix = if name == "xmlns" { Some("") } else { name.strip_prefix("xmlns:") };
             let Some(prefix) = prefix else {
-                if pairs.len() >= self.limits.attributes {
+                if self.pairs.len() >= self.limits.attributes {
                     return Err(XmlError::TooManyAttributes { limit: self.limits.attributes });
                 }
-                pairs.push((name, value));
+                self.pairs.push((name, value));
                 continue;
             };
             let declared = self.bindings.get(own..).unwrap_or_default();
@@ -265,7 +270,7 @@ impl<'a> Builder<'a, '_> {
             }
             self.bindings.push((prefix, value));
         }
-        Ok(pairs)
+        Ok(())
     }
 
     fn namespace(&self, prefix: &str) -> Result<&'a str, XmlError> {
