@@ -1,9 +1,9 @@
 //! Work that is carried to its end, whoever stops waiting for it.
 //!
 //! A peer that hangs up does not stop what it began between intent and certificate, and a fault of ours costs one
-//! request and no other. A task for each request would give both, and cost a thirtieth of an enrollment: an
-//! allocation, a wake-up of another thread, and one of the connection at the end. So the work runs in the task that
-//! waits for it, and gets a task of its own only when that one lets go of it.
+//! request and no other. A task for each request would give both, and has its price: another thread is woken for it,
+//! and the connection at its end. So the work runs in the task that waits for it, and gets a task of its own only when
+//! that one lets go of it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
