@@ -29,6 +29,8 @@ pub use error::AdcsError;
 pub use health::{Health, OfferedTemplate};
 pub use kerberos::Kerberos;
 pub use muster_rpc::csra::{RequestState, RevocationReason, Roles};
+pub use muster_rpc::status::HResult;
+pub use muster_rpc::wcce::Disposition;
 pub use officer::{Found, Officer, RequestRow, Wanted};
 pub use reply::{Expected, Problem, check_issuer, check_reply};
 pub use settings::{Method, Settings, Timeouts};

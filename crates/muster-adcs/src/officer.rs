@@ -30,6 +30,7 @@ const ID: &str = "Request.RequestID";
 const SUBMITTED: &str = "Request.SubmittedWhen";
 const STATE: &str = "Request.Disposition";
 const RAW_REQUEST: &str = "Request.RawRequest";
+const RAW_CERTIFICATE: &str = "RawCertificate";
 /// What is shown of a request; columns that an authority does not have are left out.
 const SHOWN: [&str; 9] = [
     ID,
@@ -240,6 +241,29 @@ impl Officer<'_> {
         .await?;
         found.truncate(wanted.limit);
         Ok(found)
+    }
+
+    /// One request, and its certificate (DER), if there is one. The certificate is not checked: [`crate::check_reply`] does.
+    ///
+    /// # Errors
+    /// As [`Self::requests`].
+    pub async fn request(&mut self, id: u32) -> Result<Option<(RequestRow, Option<Vec<u8>>)>, AdcsError> {
+        let names: Vec<&str> = SHOWN.into_iter().chain([RAW_CERTIFICATE]).collect();
+        let columns = self.columns(&names).await?;
+        let raw = self.number(&columns, RAW_CERTIFICATE)?;
+        let column = self.number(&columns, ID)?;
+        let restriction = Restriction { column, seek: Seek::Equal, sort: Sort::No, value: Value::Number(id) };
+        let mut found = None;
+        self.view(&columns, &[restriction], PAGE_OF_REQUESTS, |row| {
+            let certificate = row.cells.iter().find_map(|(column, value)| match value {
+                Value::Octets(octets) if *column == raw => Some(octets.clone()),
+                Value::Octets(_) | Value::Number(_) | Value::Date(_) | Value::Text(_) => None,
+            });
+            found = Some((shown(&columns, row), certificate));
+            false
+        })
+        .await?;
+        Ok(found.filter(|(row, _)| row.id == id))
     }
 
     async fn find(&mut self, public_key: &[u8], since: i64) -> Result<Found, AdcsError> {

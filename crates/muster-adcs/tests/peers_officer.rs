@@ -163,6 +163,11 @@ fn request_whose_call_broke_is_found_by_its_key() {
             let Found::Found(rows) = found else { panic!("{found:?}") };
             let [row] = rows.as_slice() else { panic!("{rows:?}") };
             assert_eq!((row.state, row.requester.as_str()), (Some(RequestState::Issued), "CORP\\alice"));
+            // The database has the certificate, and only of requests that have one.
+            let mut reader = adcs.officer(&bob).await.unwrap();
+            let (same, certificate) = reader.request(row.id).await.unwrap().unwrap();
+            assert_eq!((&same, certificate.is_some_and(|der| der.len() > 200)), (row, true));
+            assert_eq!(reader.request(999).await, Ok(None));
             // Its certificate is had like that of any request.
             let expected = bed.expected("Lost");
             assert_eq!(issued(adcs.query(&alice, row.id, true, &expected).await, &bed), row.id);

@@ -3,6 +3,7 @@
 
 mod account;
 mod ad;
+mod adcs;
 mod agent;
 mod audit;
 mod certificate;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Audit(With<audit::Audit>),
     /// Active Directory: setting up, checking, publishing, templates.
     Ad(ad::Ad),
+    /// The authorities of AD CS behind this service: checking, requests, decisions, revocation.
+    Adcs(adcs::Adcs),
 }
 
 /// A group of subcommands with the configuration that they work on.
@@ -60,6 +63,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Outcome {
         Command::Cert(with) => certificate::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Audit(with) => audit::run(with.command, &Admin::open(&with.file).await?, output).await,
         Command::Ad(ad) => ad::run(ad, output).await,
+        Command::Adcs(adcs) => adcs::run(adcs, output).await,
     }
 }
 

@@ -938,6 +938,7 @@ COLUMNS = [(0x1000, 0x10001, 4, "Request.RequestID", "Request ID"), (0x1001, 3, 
            (0x1009, 0x10001, 4, "Request.Disposition", "Request Disposition"), (0x100A, 4, 8192, "Request.DispositionMessage", "Request Disposition Message"),
            (0x100B, 0x10002, 8, "Request.SubmittedWhen", "Request Submission Date"), (0x100C, 0x10002, 8, "Request.ResolvedWhen", "Request Resolution Date"),
            (0x1010, 0x10004, 2048, "Request.RequesterName", "Requester Name"), (0x2000, 0x10001, 4, "RequestID", "Issued Request ID"),
+           (0x2001, 3, 16384, "RawCertificate", "Binary Certificate"),
            (0x2003, 0x10004, 254, "CertificateTemplate", "Certificate Template"), (0x2007, 0x10004, 128, "SerialNumber", "Serial Number"),
            (0x200C, 3, 4096, "RawPublicKey", "Binary Public Key")]
 STATES = {"pending": 9, "issued": 20, "revoked": 21, "denied": 31}
@@ -947,7 +948,8 @@ VIEWS = {}                                                           # ipid -> r
 def cell(rid, st, number):
     """-> the value of a column, None if it is empty."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    return {0x1000: rid, 0x2000: rid if st["cert"] else None, 0x1001: st["raw"], 0x1008: st["status"], 0x1009: STATES[st["state"]],
+    return {0x1000: rid, 0x2000: rid if st["cert"] else None,
+            0x2001: st["cert"].public_bytes(DER) if st["cert"] else None, 0x1001: st["raw"], 0x1008: st["status"], 0x1009: STATES[st["state"]],
             0x100A: st["message"], 0x100B: st["when"], 0x100C: st["resolved"] or None, 0x1010: "CORP\\" + st["who"].split("@")[0],
             0x2003: st["template"] or None, 0x2007: serial(st), 0x1005: None,
             0x200C: st["cert"].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) if st["cert"] else None}[number]

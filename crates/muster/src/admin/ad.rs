@@ -3,7 +3,7 @@
 //! The commands talk to the directory themselves, whether the service runs or not. They read it with the service's
 //! account; what they write is planned first, shown on request, and nobody else's objects are touched.
 
-mod check;
+pub(in crate::admin) mod check;
 mod publish;
 mod setup;
 mod templates;
@@ -95,7 +95,7 @@ fn choose(settings: &Settings, domain: Option<String>) -> Outcome<&DirectoryDoma
 }
 
 /// A connection to a domain: as the service, or with the tickets of whoever runs this.
-fn connect(domain: &DirectoryDomain, as_me: bool) -> Arc<Directory> {
+pub(in crate::admin) fn connect(domain: &DirectoryDomain, as_me: bool) -> Arc<Directory> {
     let mut ldap = domain.ldap.clone();
     if as_me {
         with_own_tickets(&mut ldap);

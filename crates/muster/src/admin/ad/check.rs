@@ -21,7 +21,7 @@ use crate::output::{Failure, Outcome, Output};
 
 /// A finding in a line.
 #[derive(Serialize)]
-pub(super) struct Row {
+pub(in crate::admin) struct Row {
     severity: &'static str,
     sentence: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -52,15 +52,15 @@ struct DomainRows {
     findings: Vec<Row>,
 }
 
-fn fine(sentence: impl Into<String>) -> Checked {
+pub(in crate::admin) fn fine(sentence: impl Into<String>) -> Checked {
     Checked { severity: Severity::Fine, sentence: sentence.into(), advice: String::new() }
 }
 
-fn warning(sentence: impl Into<String>, advice: impl Into<String>) -> Checked {
+pub(in crate::admin) fn warning(sentence: impl Into<String>, advice: impl Into<String>) -> Checked {
     Checked { severity: Severity::Warning, sentence: sentence.into(), advice: advice.into() }
 }
 
-fn wrong(sentence: impl Into<String>, advice: impl Into<String>) -> Checked {
+pub(in crate::admin) fn wrong(sentence: impl Into<String>, advice: impl Into<String>) -> Checked {
     Checked { severity: Severity::Failure, sentence: sentence.into(), advice: advice.into() }
 }
 
@@ -128,7 +128,7 @@ async fn one(settings: &Settings, configured: &DirectoryDomain) -> Vec<Checked> 
 }
 
 /// Whether others can read the file.
-pub(super) fn file_mode(file: &Path) -> Option<Checked> {
+pub(in crate::admin) fn file_mode(file: &Path) -> Option<Checked> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
     (mode & 0o007 != 0).then(|| {
