@@ -28,7 +28,7 @@ fn prepare(kdc: &Kdc) {
 fn start(kdc: &Kdc, arguments: &[&str], more: &str) -> Option<Bed> {
     let (keytab, own) = (kdc.path("ca1.keytab"), kdc.path("svc-ces.keytab"));
     let arguments = &[&["--host", "localhost", "--sid", SID][..], arguments].concat();
-    Bed::start(&Plan { host: "localhost", keytab: &keytab, own: &own, arguments, more, tables: RENEWALS })
+    Bed::start(&Plan { keytab: &keytab, own: &own, arguments, more, tables: RENEWALS })
 }
 
 /// Asks for a certificate in alice's name, as the service would.
@@ -36,7 +36,7 @@ fn submit(bed: &Bed, template: &str) -> Result<Answer, muster_adcs::AdcsError> {
     let login =
         Login::Password { principal: "alice@CORP.TEST".to_owned(), password: "alice-pw".to_owned().into() };
     let alice = Identity::new("alice@CORP.TEST", Gss::load().unwrap().credential(&login).unwrap());
-    let pem = std::fs::read(bed.site.path("authority/ca.pem")).unwrap();
+    let pem = std::fs::read(bed.certificate()).unwrap();
     let issuer =
         <rustls_pki_types::CertificateDer<'_> as rustls_pki_types::pem::PemObject>::from_pem_slice(&pem);
     let mut settings = Settings::new("localhost", CA.parse().unwrap(), vec![issuer.unwrap().to_vec()]);

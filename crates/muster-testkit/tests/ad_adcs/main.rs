@@ -9,6 +9,7 @@
 mod agent;
 mod answers;
 mod bed;
+mod commands;
 mod delegable;
 mod delegation;
 mod on_behalf;

@@ -1,42 +1,30 @@
 //! An installation with an authority of AD CS behind it, which a program that shares no code with it plays.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-#![allow(dead_code, reason = "each suite uses a part")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use muster_server::SystemClock;
+use muster_testkit::adcs::Authority;
 use muster_testkit::peers::{self, Peer};
 use muster_testkit::site::{SigningAlgorithm, Site};
-use muster_testkit::tools::{self, Ran};
+use muster_testkit::tools::{self, Key, OpenSsl, Ran};
 use serde_json::Value;
 
 /// What the authority is called.
 pub(crate) const CA: &str = "CORP-CA";
 
 pub(crate) struct Bed {
-    child: Child,
+    authority: Authority,
     pub(crate) site: Site,
     pub(crate) mapper: u16,
     /// A request for a certificate, PKCS#10, and its key's public half.
     pub(crate) request: Vec<u8>,
     pub(crate) public_key: Vec<u8>,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What is different.
 pub(crate) struct Plan<'a> {
-    pub(crate) host: &'a str,
     /// The authority's own.
     pub(crate) keytab: &'a Path,
     /// The service's.
@@ -48,76 +36,26 @@ pub(crate) struct Plan<'a> {
     pub(crate) tables: &'a str,
 }
 
-fn openssl(folder: &Path, arguments: &[&str]) -> Vec<u8> {
-    let mut command = Command::new(Peer::OpenSsl.or_not_run().unwrap());
-    command.current_dir(folder).args(arguments);
-    let ran = tools::run_command(command, b"");
-    assert!(ran.ok, "{arguments:?}: {}", ran.all());
-    ran.output
-}
-
 impl Bed {
     pub(crate) fn start(plan: &Plan<'_>) -> Option<Self> {
-        let python = Peer::KerberosPython.or_not_run()?;
-        Peer::OpenSsl.or_not_run()?;
+        let openssl = Peer::OpenSsl.or_not_run()?;
         let site = Site::make_named("localhost", "Own CA", SigningAlgorithm::P256, &SystemClock);
         let folder = site.path("authority");
         std::fs::create_dir_all(&folder).unwrap();
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-        openssl(
-            &folder,
-            &[&["req", "-x509", "-subj", "/CN=CORP-CA", "-keyout", "ca.key", "-out", "ca.pem"][..], &key]
-                .concat(),
-        );
-        openssl(
-            &folder,
-            &[
-                &[
-                    "req",
-                    "-new",
-                    "-subj",
-                    "/CN=alice",
-                    "-keyout",
-                    "key",
-                    "-outform",
-                    "DER",
-                    "-out",
-                    "request",
-                ][..],
-                &key,
-            ]
-            .concat(),
-        );
-        let public_key = openssl(&folder, &["pkey", "-in", "key", "-pubout", "-outform", "DER"]);
-        let request = std::fs::read(folder.join("request")).unwrap();
-        let mut child = Command::new(python)
-            .arg(peers::script("../beds/adcs/authority.py"))
-            .args(["--ca", "ca.pem", "--ca-key", "ca.key", "--keytab"])
-            .arg(plan.keytab)
-            .args(plan.arguments)
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(folder.join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        output.read_line(&mut first).unwrap();
-        let said: Value = serde_json::from_str(&first).unwrap_or_default();
-        let mapper =
-            said.pointer("/mapper").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-        let mapper = mapper.unwrap_or_else(|| {
-            panic!("{first}{}", std::fs::read_to_string(folder.join("log")).unwrap_or_default())
-        });
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        std::thread::spawn({
-            let lines = Arc::clone(&lines);
-            move || output.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line))
-        });
-        let bed = Self { child, site, mapper, request, public_key, lines };
+        let openssl = OpenSsl::new(openssl, &site);
+        let key = openssl.key(Key::P256, "alice");
+        let request = openssl.request(&key, "alice", &[]);
+        let public_key = openssl.run(&["pkey", "-in", &key, "-pubout", "-outform", "DER"]);
+        let authority = Authority::start(CA, &folder, plan.keytab, plan.arguments)?;
+        let mapper = authority.mapper;
+        let bed = Self { authority, site, mapper, request, public_key };
         bed.configure(plan);
         Some(bed)
+    }
+
+    /// The authority's certificate, PEM.
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.authority.certificate
     }
 
     fn configure(&self, plan: &Plan<'_>) {
@@ -125,11 +63,10 @@ impl Bed {
         std::fs::copy(plan.own, &keytab).unwrap();
         private(&keytab);
         let mut table = format!(
-            "[ca.{CA:?}]\nbackend = \"adcs\"\nserver = {:?}\nmapper_port = {}\ncertificates = [{:?}]\n\
+            "[ca.{CA:?}]\nbackend = \"adcs\"\nserver = \"localhost\"\nmapper_port = {}\ncertificates = [{:?}]\n\
              account = \"svc-ces@CORP.TEST\"\nkeytab = {keytab:?}\nconnect_seconds = 5\ncall_seconds = 5\n",
-            plan.host,
             self.mapper,
-            self.site.path("authority/ca.pem"),
+            self.certificate(),
         );
         for line in plan.more.lines() {
             let (name, _) = line.split_once(" =").unwrap();
@@ -155,7 +92,7 @@ impl Bed {
 
     pub(crate) fn good(&self, cache: Option<&str>, arguments: &[&str]) -> String {
         let ran = self.run(cache, arguments);
-        assert!(ran.ok, "{arguments:?}: {}\n{:?}", ran.all(), self.lines.lock().unwrap());
+        assert!(ran.ok, "{arguments:?}: {}\n{}", ran.all(), self.authority.errors());
         ran.text()
     }
 
@@ -183,22 +120,13 @@ impl Bed {
         (ran.ok, bad.map(line).collect())
     }
 
-    /// The authority's lines with this word, once there are so many, or after a while.
+    /// The authority's lines with this word.
     pub(crate) fn calls(&self, word: &str, count: usize) -> Vec<String> {
-        let started = Instant::now();
-        loop {
-            let lines = self.lines.lock().unwrap().clone();
-            let found: Vec<String> = lines.into_iter().filter(|line| line.contains(word)).collect();
-            if found.len() >= count || started.elapsed() > Duration::from_secs(3) {
-                return found;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.authority.calls(word, count)
     }
 
     pub(crate) fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.authority.stop();
     }
 }
 

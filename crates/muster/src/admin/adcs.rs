@@ -139,7 +139,7 @@ fn authorities(settings: &Settings) -> Vec<(&str, &AdcsSettings)> {
         .iter()
         .filter_map(|ca| match &ca.backend {
             Backend::Adcs(adcs) => Some((&*ca.name, adcs)),
-            Backend::Embedded(_) => None,
+            Backend::Embedded(_) | Backend::Relay(_) => None,
         })
         .collect()
 }
