@@ -219,14 +219,35 @@ impl OpenSsl {
     /// makes it a renewal. OpenSSL has no option for that: the attribute is put in here and OpenSSL signs again.
     #[must_use]
     pub fn renewal_request(&self, key: &str, template: &str, extensions: &[&str], old: &[u8]) -> Vec<u8> {
+        // 1.3.6.1.4.1.311.13.1
+        let oid: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x0d, 0x01];
+        self.request_with(key, template, extensions, oid, old)
+    }
+
+    /// A PKCS#10 (DER) like `request` that also carries a name-value pair (1.3.6.1.4.1.311.13.2.1).
+    #[must_use]
+    pub fn request_with_pair(&self, key: &str, template: &str, name: &str, value: &str) -> Vec<u8> {
+        let oid: &[u8] = &[0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x0d, 0x02, 0x01];
+        let text =
+            |text: &str| element(0x1e, &text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>());
+        self.request_with(key, template, &[], oid, &element(0x30, &[text(name), text(value)].concat()))
+    }
+
+    /// A PKCS#10 with one more attribute: the DER of its identifier and of its value.
+    fn request_with(
+        &self,
+        key: &str,
+        template: &str,
+        extensions: &[&str],
+        oid: &[u8],
+        value: &[u8],
+    ) -> Vec<u8> {
         let request = self.request(key, template, extensions);
         let [info, algorithm, _signature] = &elements(content(&request))[..] else { return Vec::new() };
         let [version, subject, public_key, attributes] = &elements(content(info))[..] else {
             return Vec::new();
         };
-        // 1.3.6.1.4.1.311.13.1
-        let oid: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x0d, 0x01];
-        let attribute = element(0x30, &[oid, &element(0x31, old)].concat());
+        let attribute = element(0x30, &[oid, &element(0x31, value)].concat());
         let attributes = element(0xa0, &[content(attributes), &attribute].concat());
         let info = element(0x30, &[*version, *subject, *public_key, &attributes].concat());
         let unsigned = self.write("renewal-info.der", &info);

@@ -2,6 +2,7 @@
 
 use muster_testkit::ad::Ad;
 use muster_testkit::messages;
+use muster_testkit::tools::Key;
 
 use crate::bed::{Bed, Plan};
 
@@ -123,4 +124,35 @@ fn t14_untrusted_answers_are_kept_back_with_an_alarm() {
     }
     let audit = bed.site.site.muster("audit", &["list", "--json"]);
     assert!(audit.contains("CA_UNTRUSTED"), "{audit}");
+}
+
+/// T12: a pair in the request goes to the authority with it, and some of them would change what it issues. They are not
+/// passed on; others are.
+#[test]
+fn t12_pairs_that_change_what_is_issued_do_not_reach_the_authority() {
+    let name = "Corp Open CA";
+    let Some(bed) = bed(name, "dcom") else { return };
+    let key = bed.openssl.key(Key::P256, "pairs");
+    for (pair, value) in [
+        ("SAN", "upn=administrator@corp.test"),
+        ("san", "dns=dc1.corp.test"),
+        ("CertificateUsage", "1.3.6.1.4.1.311.20.2.1"),
+        ("ValidityPeriodUnits", "30"),
+        ("ExpirationDate", "Mon, 30 Nov 2099 00:00:00 GMT"),
+        ("certfile", r"c:\windows\system32\x"),
+        ("CertType", "SubCA"),
+    ] {
+        let request = bed.openssl.request_with_pair(&key, "Plain", pair, value);
+        let refused = bed.by_password(name, "alice", &request);
+        assert_eq!(refused.status, 500, "{pair}: {}", refused.body);
+        assert_eq!(messages::error_code(&refused.body), Some(0x8007_0057), "{pair}: {}", refused.body);
+        assert!(refused.body.contains(&format!("the attribute {pair}")), "{pair}: {}", refused.body);
+    }
+    assert_eq!(bed.authority.requests(), Vec::<String>::new());
+    let request = bed.openssl.request_with_pair(&key, "Plain", "CertificateTemplate", "Plain");
+    let issued = bed.by_password(name, "alice", &request);
+    assert_eq!(issued.status, 200, "{}", issued.body);
+    // Nothing is said beside the request.
+    let seen = bed.authority.requests().concat();
+    assert!(seen.contains("\"attributes\": null") || seen.contains("\"attributes\": \"\""), "{seen}");
 }
