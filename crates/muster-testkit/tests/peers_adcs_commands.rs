@@ -60,7 +60,7 @@ fn contains(text: &str, part: &str) {
 
 /// AC-4.4 among them: an account for renewals that may request certificates is a finding.
 #[test]
-fn check_says_what_is_wrong() {
+fn ac_4_4_check_says_what_is_wrong() {
     kdc::within("", |kdc| {
         prepare(kdc);
         let Some(bed) = start(kdc, &["--roles", "svc-ces=0x100"], "") else { return };
