@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the files of this folder from the pages of MS-CSRA and C706 alone, with Python's struct module: make.py FOLDER.
 
-No library that is known to us encodes MS-CSRA, so every octet is written out here.
+Every octet is written out here, from the specification; no other encoder was asked.
 """
 import struct
 import sys

@@ -945,14 +945,20 @@ STATES = {"pending": 9, "issued": 20, "revoked": 21, "denied": 31}
 VIEWS = {}                                                           # ipid -> rows
 
 
+def key_octets(key):
+    """What stands in the BIT STRING of a SubjectPublicKeyInfo."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return key.public_bytes(DER, serialization.PublicFormat.PKCS1)
+
+
 def cell(rid, st, number):
     """-> the value of a column, None if it is empty."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     return {0x1000: rid, 0x2000: rid if st["cert"] else None,
             0x2001: st["cert"].public_bytes(DER) if st["cert"] else None, 0x1001: st["raw"], 0x1008: st["status"], 0x1009: STATES[st["state"]],
             0x100A: st["message"], 0x100B: st["when"], 0x100C: st["resolved"] or None, 0x1010: "CORP\\" + st["who"].split("@")[0],
             0x2003: st["template"] or None, 0x2007: serial(st), 0x1005: None,
-            0x200C: st["cert"].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) if st["cert"] else None}[number]
+            0x200C: key_octets(st["cert"].public_key()) if st["cert"] else None}[number]
 
 
 def serial(st):
