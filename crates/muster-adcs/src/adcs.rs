@@ -87,7 +87,7 @@ pub struct Submission {
 pub struct Issued {
     /// The certificate (DER).
     pub certificate: Vec<u8>,
-    /// The authority's CMS: a chain, or the CMC full PKI response. Not verified.
+    /// The authority's CMC full PKI response, signed by it and with this certificate; empty if it sent no such one.
     pub response: Vec<u8>,
 }
 
@@ -107,7 +107,7 @@ pub enum Answer {
     Pending {
         /// The authority's number of the request.
         request_id: u32,
-        /// The authority's CMC response, if it sent one. Not verified.
+        /// The authority's CMC response, signed by it; empty if it sent no such one.
         response: Vec<u8>,
         /// The authority's words.
         message: String,
@@ -118,7 +118,7 @@ pub enum Answer {
         request_id: u32,
         /// Why, if the authority gave a reason with a number.
         reason: Option<HResult>,
-        /// The authority's CMC response, if it sent one. Not verified.
+        /// The authority's CMC response, signed by it; empty if it sent no such one.
         response: Vec<u8>,
         /// The authority's words.
         message: String,
@@ -265,14 +265,22 @@ impl Adcs {
                 reply::check_reply(&certificate, &self.settings.issuers, expected).map_err(|problem| {
                     AdcsError::Untrusted { host: self.settings.host.clone(), request_id, problem }
                 })?;
+                let response = reply::verified_response(response, Some(&certificate), &self.settings.issuers);
                 Ok(Answer::Issued { request_id, issued: Issued { certificate, response }, message })
             }
-            Disposition::Pending => Ok(Answer::Pending { request_id, response, message }),
-            Disposition::Denied => Ok(Answer::Denied { request_id, reason: None, response, message }),
+            Disposition::Pending => {
+                let response = reply::verified_response(response, None, &self.settings.issuers);
+                Ok(Answer::Pending { request_id, response, message })
+            }
+            Disposition::Denied => {
+                let response = reply::verified_response(response, None, &self.settings.issuers);
+                Ok(Answer::Denied { request_id, reason: None, response, message })
+            }
             Disposition::Revoked => Ok(Answer::Revoked { request_id }),
             // A certificate of another authority's is not what was asked for.
             Disposition::Foreign => Ok(Answer::Refused(HResult::FAIL)),
             Disposition::Failed(reason) => {
+                let response = reply::verified_response(response, None, &self.settings.issuers);
                 Ok(Answer::Denied { request_id, reason: Some(reason), response, message })
             }
         }

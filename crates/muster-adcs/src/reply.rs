@@ -5,8 +5,8 @@ use const_oid::ObjectIdentifier;
 use der::asn1::BitStringRef;
 use der::{Decode, Encode, Header, Reader, SliceReader, Tag};
 use muster_proto::wcce::{
-    CertificateTemplate, DigestAlgorithm, PublicKey, SignatureAlgorithm, certificate_sid,
-    certificate_template,
+    CertificateTemplate, CmcResponse, CmcStatus, DigestAlgorithm, PublicKey, SignatureAlgorithm,
+    certificate_sid, certificate_template,
 };
 use x509_cert::Certificate;
 
@@ -151,4 +151,22 @@ fn algorithms(oid: &ObjectIdentifier) -> Vec<SignatureAlgorithm> {
         "1.3.101.112" => vec![SignatureAlgorithm::Ed25519],
         _ => Vec::new(),
     }
+}
+
+/// A CMC full PKI response that the authority has signed and that says what the reply says: that `certificate` was issued,
+/// or that nothing was. Anything else, a chain for one, becomes empty: clients may install what stands in it.
+pub(crate) fn verified_response(
+    response: Vec<u8>,
+    certificate: Option<&[u8]>,
+    issuers: &[Vec<u8>],
+) -> Vec<u8> {
+    let fits = issuers.iter().filter_map(|issuer| CmcResponse::parse(&response, issuer).ok()).any(|parsed| {
+        match (parsed.status, certificate) {
+            (CmcStatus::Issued { certificate: inside }, Some(expected)) => inside == *expected,
+            (CmcStatus::Pending { .. } | CmcStatus::Failed | CmcStatus::Other(_), None) => true,
+            (CmcStatus::Issued { .. }, None)
+            | (CmcStatus::Pending { .. } | CmcStatus::Failed | CmcStatus::Other(_), Some(_)) => false,
+        }
+    });
+    if fits { response } else { Vec::new() }
 }

@@ -14,7 +14,7 @@ use muster_core::issuance::{LedgerError, RequestRecord};
 use muster_core::policy::{self, ForeignCertificate, ForwardCircumstances, Right};
 use muster_core::request::{RequestForm, RequestId};
 use muster_core::{Clock, Refusal, Submission, UnixTime};
-use muster_proto::wcce::{CertificateRequest, CertificateTemplate, certificate_template};
+use muster_proto::wcce::{CertificateTemplate, ParsedRequest, certificate_template};
 use muster_store::{Disposition, Generations, Request, Store, StoreError};
 use x509_cert::Certificate;
 
@@ -26,24 +26,12 @@ use crate::decode;
 use crate::enroll::REPEAT_SECONDS;
 use crate::fault::{CaError, RequestFault, ServiceError, Unavailable};
 use crate::identities::Identities;
+use crate::passable;
 use crate::record::Record;
 use crate::renewal::{asked_with, is_renewal};
 
 /// How often a request is decided if something changes meanwhile.
 const ATTEMPTS: u32 = 3;
-
-/// Attributes that a request can bring along and that change what a CA issues, or where it writes (MS-WCCE 3.2.1.4.2.1.2).
-const DANGEROUS: [&str; 9] = [
-    "SAN",
-    "CertificateUsage",
-    "ValidityPeriod",
-    "ValidityPeriodUnits",
-    "ExpirationDate",
-    "certfile",
-    "CertType",
-    "CRLPartitionIndex",
-    "RequestId",
-];
 
 /// What the CA made of a request, for the answer.
 #[derive(Debug)]
@@ -95,9 +83,9 @@ impl Forwarding {
             let refusal = Refusal::RenewalOnly;
             return Err(ServiceError::Refused { id: None, refusal, full_response: None });
         }
-        check_attributes(&submission.raw)?;
+        let parsed = passable::check(&submission.raw)?;
         for _ in 1..ATTEMPTS {
-            match self.attempt(message, endpoint, submission, record).await {
+            match self.attempt(message, endpoint, submission, &parsed, record).await {
                 Err(ServiceError::Unavailable(Unavailable::Changed)) => {}
                 outcome => return outcome,
             }
@@ -105,7 +93,7 @@ impl Forwarding {
             let caller = message.caller();
             self.identities.check(caller.principal(), caller.method()).await?;
         }
-        self.attempt(message, endpoint, submission, record).await
+        self.attempt(message, endpoint, submission, &parsed, record).await
     }
 
     async fn attempt(
@@ -113,6 +101,7 @@ impl Forwarding {
         message: &Authenticated<'_>,
         endpoint: &Endpoint,
         submission: &Submission,
+        parsed: &ParsedRequest,
         record: &mut Record,
     ) -> Result<Forwarded, ServiceError> {
         let caller = message.caller();
@@ -146,6 +135,8 @@ impl Forwarding {
             Ok(template) => template,
             Err(refusal) => return self.deny(row, refusal, record).await,
         };
+
+        passable::check_uses(parsed, template)?;
 
         // 2. The same octets again, within a day: the same answer. The CA would issue a second certificate.
         let since = now.plus(-REPEAT_SECONDS);
@@ -277,6 +268,10 @@ impl Forwarding {
         let Some(forwarding) = row.forwarding else {
             return Err(ServiceError::Internal(format!("request {id} is at no CA")));
         };
+        // It is asked for where it was sent from: the CA may tell somebody else nothing, or something else.
+        if forwarding.identity != mode(endpoint)? {
+            return Err(ServiceError::NoSuchRequest(id.to_string()));
+        }
         let Some(backend_id) = forwarding.backend_request_id else {
             return Err(ServiceError::Internal(format!("request {id} has no number at the CA")));
         };
@@ -427,19 +422,6 @@ fn reply(id: RequestId, outcome: Outcome) -> Result<Forwarded, ServiceError> {
         Outcome::NotSubmitted { .. } => Err(ServiceError::RequestFailed(id)),
         Outcome::Unknown { .. } => Err(CaError::Unknown(id).into()),
         Outcome::Untrusted { .. } => Err(CaError::Untrusted(id).into()),
-    }
-}
-
-/// Attributes in the request go to the CA with it; none may change what it issues.
-fn check_attributes(raw: &[u8]) -> Result<(), ServiceError> {
-    let parsed = CertificateRequest::parse(raw).map_err(RequestFault::from)?;
-    let dangerous = parsed
-        .pairs
-        .iter()
-        .find(|pair| DANGEROUS.iter().any(|name| name.eq_ignore_ascii_case(pair.name.trim())));
-    match dangerous {
-        Some(pair) => Err(RequestFault::Attribute(pair.name.trim().to_owned()).into()),
-        None => Ok(()),
     }
 }
 

@@ -24,6 +24,7 @@ mod identities;
 mod linger;
 mod on_behalf;
 mod own_certificate;
+mod passable;
 mod private;
 pub mod publish;
 mod readiness;

@@ -24,12 +24,21 @@ impl Forwarding {
     /// If the store cannot be read or written.
     pub(crate) async fn reconcile(&self) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let filter = ForwardedFilter {
-            disposition: Some(Disposition::Unknown),
-            ca: Some(self.ca.to_string()),
-            ..ForwardedFilter::default()
-        };
-        for ForwardedRequest { summary, forwarding } in self.store.forwarded(filter).await? {
+        let mut unknown = Vec::new();
+        loop {
+            let filter = ForwardedFilter {
+                disposition: Some(Disposition::Unknown),
+                ca: Some(self.ca.to_string()),
+                after: unknown.last().map(|last: &ForwardedRequest| last.summary.id),
+                ..ForwardedFilter::default()
+            };
+            let page = self.store.forwarded(filter).await?;
+            if page.is_empty() {
+                break;
+            }
+            unknown.extend(page);
+        }
+        for ForwardedRequest { summary, forwarding } in unknown {
             // An answer that was not to be trusted is for a person to look at.
             let untrusted = summary.code.as_deref() == Some(UNTRUSTED);
             if untrusted || now.since(forwarding.sent) < SETTLING_SECONDS {

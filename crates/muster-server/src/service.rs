@@ -304,6 +304,7 @@ impl Node {
             publication = Some(address);
             tasks.spawn(Arc::clone(&embedded.publisher).serve(socket, stopping.clone()));
         }
+        tasks.spawn(reconcile(Arc::clone(&state), stopping.clone()));
         tasks.spawn(background(Arc::clone(&state), certificate, key, stopping));
         let (fail, failed) = watch::channel(false);
         let (watching, store, stop_all) = (Arc::clone(&state), state.store.clone(), stop.clone());
@@ -369,11 +370,24 @@ async fn rpc(
     ])
 }
 
+/// Looks for requests whose call to another CA broke, apart from all other work: that CA may be slow.
+async fn reconcile(state: Arc<State>, mut stop: watch::Receiver<bool>) {
+    let round = async {
+        loop {
+            state.desks.reconcile().await;
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    tokio::select! {
+        () = round => {}
+        () = wire::stopped(&mut stop) => {}
+    }
+}
+
 /// Keeps certificate and revocation list fresh; takes files that were exchanged.
 async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut stop: watch::Receiver<bool>) {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
     let mut seen = (modified(&certificate), modified(&key));
-    state.desks.reconcile().await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
@@ -397,7 +411,6 @@ async fn background(state: Arc<State>, certificate: PathBuf, key: PathBuf, mut s
         if let Some(embedded) = &state.embedded {
             embedded.refresh(&state.settings).await;
         }
-        state.desks.reconcile().await;
         let now = (modified(&certificate), modified(&key));
         if now != seen {
             match state.certificate.reload(&certificate, &key) {

@@ -112,6 +112,23 @@ fn guesses_stop_here_before_the_directory_locks_the_account() {
     assert!((1..=4).contains(&count), "the directory counted {count} wrong passwords");
 }
 
+/// The same when they come at once: each is counted before the next is tried.
+#[test]
+fn t20_guesses_that_come_at_once_stop_as_early() {
+    let Some(site) = bed("") else { return };
+    let user = site.ad.user(&[]);
+    let name = format!("{user}@corp.test");
+    std::thread::scope(|scope| {
+        for guess in 0..20 {
+            let (site, name) = (&site, &name);
+            scope.spawn(move || assert_ne!(policies(site, name, &format!("guess {guess}")).status, 200));
+        }
+    });
+    let count = site.ad.directory(Forest::Corp, &["get", &site.ad.dn(&user), "badPwdCount"]).concat();
+    let count: u32 = count.parse().unwrap_or_default();
+    assert!((1..=4).contains(&count), "the directory counted {count} wrong passwords");
+}
+
 #[test]
 fn disabled_account_is_refused_at_once_also_with_a_remembered_password() {
     let Some(site) = bed("") else { return };

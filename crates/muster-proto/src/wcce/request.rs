@@ -141,6 +141,14 @@ pub struct VerifiedSigner {
 }
 
 impl CertificateRequest {
+    /// The octets of a request as DER, whatever rules it is encoded by; for looking at what [`Self::parse`] passes over.
+    ///
+    /// # Errors
+    /// [`RequestError`] if they are no encoding.
+    pub fn as_der(input: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, RequestError> {
+        Ok(tlv::to_der(input)?)
+    }
+
     /// Finds out the form of `input` from its bytes, verifies all of its signatures, and reads what it asks for.
     ///
     /// CMS may be BER; PKCS#10 and certificates must be DER.

@@ -6,6 +6,7 @@
 //! are refused here. What was verified is remembered as for local accounts, until the account's password changes.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
@@ -27,6 +28,8 @@ const GUESS_SECONDS: i64 = 1_800;
 const MEMORY: usize = 20_000;
 /// Longest password that is looked at, in bytes.
 const LONGEST_PASSWORD: usize = 1024;
+/// Locks that accounts share.
+const SHARED: u64 = 256;
 
 /// Verifies passwords of directories' users.
 pub(super) struct DirectoryPasswords {
@@ -34,6 +37,8 @@ pub(super) struct DirectoryPasswords {
     realms: Arc<Realms>,
     verified: Mutex<HashMap<[u8; 32], Remembered>>,
     guesses: Mutex<HashMap<Account, Guesses>>,
+    /// Held while a password of an account is tried; some accounts share one.
+    alone: Vec<tokio::sync::Mutex<()>>,
     running: Arc<Semaphore>,
     waiting: Semaphore,
     key: Option<hmac::Key>,
@@ -58,6 +63,13 @@ struct Remembered {
     password_set: Option<i64>,
 }
 
+/// Which of [`DirectoryPasswords::alone`] is an account's.
+fn place(account: &Account) -> usize {
+    let mut hasher = DefaultHasher::new();
+    account.hash(&mut hasher);
+    usize::try_from(hasher.finish() % SHARED).unwrap_or(0)
+}
+
 #[derive(Clone, Copy)]
 struct Guesses {
     since: UnixTime,
@@ -71,6 +83,7 @@ impl DirectoryPasswords {
             realms,
             verified: Mutex::default(),
             guesses: Mutex::default(),
+            alone: (0..SHARED).map(|_| tokio::sync::Mutex::default()).collect(),
             running: Arc::new(Semaphore::new(limits.password_verifications)),
             waiting: Semaphore::new(limits.password_queue.max(1)),
             // Without randomness nothing is remembered.
@@ -126,14 +139,19 @@ impl DirectoryPasswords {
         };
         let account = Account::Principal { name, realm: domain.settings.realm.clone() };
         let fingerprint = self.fingerprint(&account, password);
-        if let Some(known) = self.remembered(fingerprint, now) {
-            let caller = self.caller(&known.principal, known.pac.as_deref()).await?;
-            if self.identities.password_set(caller.principal()).await? == known.password_set {
-                return Ok((caller, known.principal));
-            }
+        if let Some(known) = self.known(fingerprint, now).await? {
+            return Ok(known);
         }
         self.check_guesses(&account, now)?;
         let _place = self.waiting.try_acquire().map_err(|_| Unavailable::Busy)?;
+        // One after the other for each account: guesses that come at once are counted before the next is tried, and a right
+        // password that comes many times at once is tried once.
+        let alone = self.alone.get(place(&account)).ok_or(Unavailable::Busy)?;
+        let _alone = alone.lock().await;
+        if let Some(known) = self.known(fingerprint, now).await? {
+            return Ok(known);
+        }
+        self.check_guesses(&account, now)?;
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Unavailable::Busy)?;
         let (realms, forest) = (Arc::clone(&self.realms), domain.forest_realm(&self.identities).to_owned());
         let trusted = forest != domain.settings.realm;
@@ -167,6 +185,18 @@ impl DirectoryPasswords {
             }
             Err(refused) => Err(self.refused(account, &refused, now)),
         }
+    }
+
+    /// The caller whose password was verified a moment ago, if it has not been changed since.
+    async fn known(
+        &self,
+        fingerprint: Option<[u8; 32]>,
+        now: UnixTime,
+    ) -> Result<Option<(Caller, Principal)>, ServiceError> {
+        let Some(known) = self.remembered(fingerprint, now) else { return Ok(None) };
+        let caller = self.caller(&known.principal, known.pac.as_deref()).await?;
+        let unchanged = self.identities.password_set(caller.principal()).await? == known.password_set;
+        Ok(unchanged.then_some((caller, known.principal)))
     }
 
     async fn caller(&self, principal: &Principal, pac: Option<&Pac>) -> Result<Caller, ServiceError> {

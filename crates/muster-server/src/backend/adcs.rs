@@ -173,7 +173,13 @@ impl Connector {
         backend_id: u32,
         wanted: &forwarding::Expected,
     ) -> Result<Outcome, NotSent> {
-        outcome(self.adcs.query(identity, backend_id, true, &super::expected(wanted)).await)
+        match self.adcs.query(identity, backend_id, true, &super::expected(wanted)).await {
+            // That the question was refused says nothing of the request, unless its denial is the reason.
+            Ok(Answer::Refused(result)) if result != HResult::ADMIN_DENIED => Err(NotSent::Unreachable(
+                format!("the CA does not say what became of request {backend_id}: {result}"),
+            )),
+            answer => outcome(answer),
+        }
     }
 
     /// The CA's key exchange certificate, DER; `None` if it has none, or cannot be asked for it.

@@ -141,6 +141,7 @@ fn t12_pairs_that_change_what_is_issued_do_not_reach_the_authority() {
         ("ExpirationDate", "Mon, 30 Nov 2099 00:00:00 GMT"),
         ("certfile", r"c:\windows\system32\x"),
         ("CertType", "SubCA"),
+        ("Anything", "else"),
     ] {
         let request = bed.openssl.request_with_pair(&key, "Plain", pair, value);
         let refused = bed.by_password(name, "alice", &request);
@@ -148,7 +149,27 @@ fn t12_pairs_that_change_what_is_issued_do_not_reach_the_authority() {
         assert_eq!(messages::error_code(&refused.body), Some(0x8007_0057), "{pair}: {}", refused.body);
         assert!(refused.body.contains(&format!("the attribute {pair}")), "{pair}: {}", refused.body);
     }
+    // A CA that ends names at NUL, or decodes them, reads SAN.
+    for pair in ["SAN\0", "S%41N"] {
+        let request = bed.openssl.request_with_pair(&key, "Plain", pair, "upn=administrator@corp.test");
+        let refused = bed.by_password(name, "alice", &request);
+        assert_eq!(refused.status, 500, "{pair:?}: {}", refused.body);
+        assert!(messages::certificate(&refused.body).is_none(), "{pair:?}: {}", refused.body);
+    }
+    // ESC15: purposes are the template's.
+    for uses in [
+        "extendedKeyUsage=1.3.6.1.4.1.311.20.2.1",
+        "1.3.6.1.4.1.311.21.10=DER:300e300c060a2b0601040182371402 01",
+        "certificatePolicies=1.2.3.4",
+    ] {
+        let request = bed.openssl.request(&key, "Plain", &[&uses.replace(' ', "")]);
+        let refused = bed.by_password(name, "alice", &request);
+        assert_eq!(messages::error_code(&refused.body), Some(0x8007_0057), "{uses}: {}", refused.body);
+        assert!(refused.body.contains("which the template has not"), "{uses}: {}", refused.body);
+    }
     assert_eq!(bed.authority.requests(), Vec::<String>::new());
+    let request = bed.openssl.request(&key, "Plain", &["extendedKeyUsage=clientAuth"]);
+    assert_eq!(bed.by_password(name, "alice", &request).status, 200);
     let request = bed.openssl.request_with_pair(&key, "Plain", "CertificateTemplate", "Plain");
     let issued = bed.by_password(name, "alice", &request);
     assert_eq!(issued.status, 200, "{}", issued.body);
