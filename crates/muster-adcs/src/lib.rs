@@ -27,7 +27,7 @@ mod wire;
 pub use adcs::{Adcs, Answer, Identity, Issued, Submission};
 pub use error::AdcsError;
 pub use health::{Health, OfferedTemplate};
-pub use kerberos::Kerberos;
+pub use kerberos::{Accepting, Kerberos};
 pub use muster_rpc::csra::{RequestState, RevocationReason, Roles};
 pub use muster_rpc::status::HResult;
 pub use muster_rpc::wcce::Disposition;

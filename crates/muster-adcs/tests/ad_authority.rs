@@ -8,7 +8,6 @@
 
 mod bed;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -51,9 +50,8 @@ fn submission(ad: &Ad, bed: &Bed, account: &str) -> Submission {
 
 fn authority(ad: &Ad, account: &str) -> Option<(Bed, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
-    let conf = PathBuf::from(std::env::var_os("KRB5_CONFIG").unwrap());
     let sid = ad.sid(account);
-    let bed = Bed::start_with("ca1.corp.test", folder.path(), &ad.keytab("ca1"), &conf, &["--sid", &sid])?;
+    let bed = Bed::start_with("ca1.corp.test", folder.path(), &ad.keytab("ca1"), &["--sid", &sid])?;
     Some((bed, folder))
 }
 

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
-use muster_gss::{Credential, DceAcceptor, Framing, Gss, InitiateError, Step as Leg};
+use muster_adcs::Accepting;
+use muster_gss::{Credential, Framing, Gss};
 use muster_rpc::client::RpcError;
-use muster_rpc::security::{AuthType, Security, SecurityError, Step};
+use muster_rpc::security::AuthType;
 use muster_rpc::server::{Event, Server};
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{CertReply, CertRequest, Disposition};
@@ -15,46 +16,6 @@ use muster_rpc::{Interface, pdu};
 use muster_testkit::kdc::{self, Kdc};
 use muster_testkit::peers::Peer;
 use muster_testkit::tools::Ran;
-
-struct Accepting(DceAcceptor);
-
-fn security(error: InitiateError) -> SecurityError {
-    SecurityError(error.to_string())
-}
-
-impl Security for Accepting {
-    fn auth_type(&self) -> AuthType {
-        match self.0.framing() {
-            Framing::Negotiate => AuthType::Negotiate,
-            Framing::Kerberos => AuthType::Kerberos,
-        }
-    }
-
-    fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SecurityError> {
-        self.0.step(token.unwrap_or_default()).map_err(security).map(|leg| match leg {
-            Leg::Continue(token) => Step::Continue(token),
-            Leg::Done(token) => Step::Done(token),
-        })
-    }
-
-    fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
-        self.0.token_length(stub).map_err(security)
-    }
-
-    fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.0.seal(header, stub, trailer).map_err(security)
-    }
-
-    fn unseal(
-        &mut self,
-        header: &[u8],
-        stub: &mut [u8],
-        trailer: &[u8],
-        token: &[u8],
-    ) -> Result<(), SecurityError> {
-        self.0.unseal(header, stub, trailer, token).map_err(security)
-    }
-}
 
 /// What the server saw of one connection.
 #[derive(Debug, Default)]

@@ -83,6 +83,10 @@ impl Forwarding {
             let refusal = Refusal::RenewalOnly;
             return Err(ServiceError::Refused { id: None, refusal, full_response: None });
         }
+        // An agent enrolls for others; it cannot renew what they have.
+        if mode(endpoint)? == IdentityMode::RegistrationAuthority && is_renewal(&submission.form) {
+            return Err(RequestFault::RenewalOnBehalf.into());
+        }
         let parsed = passable::check(&submission.raw)?;
         for _ in 1..ATTEMPTS {
             match self.attempt(message, endpoint, submission, &parsed, record).await {
@@ -110,7 +114,6 @@ impl Forwarding {
         let seen = self.seen(record).await?;
         let snapshot = self.catalog.snapshot(principal, seen).await?;
         let id = self.store.reserve_request_id().await?;
-        record.request = Some(id);
 
         // 1. Which template, and may this caller enroll for it?
         let right = Right::claimed(&submission.form, endpoint.key_based_renewal);
@@ -148,9 +151,6 @@ impl Forwarding {
 
         // 3. Policy decides, and in whose name the CA is asked is settled.
         let identity = mode(endpoint)?;
-        if identity == IdentityMode::RegistrationAuthority && is_renewal(&submission.form) {
-            return Err(RequestFault::RenewalOnBehalf.into());
-        }
         let renewed = self.renewed(submission);
         let circumstances = ForwardCircumstances {
             identity,
@@ -167,6 +167,7 @@ impl Forwarding {
             Err(refusal) => return self.deny(row, refusal, record).await,
         };
         let asker = self.asker(message, identity).await?;
+        record.request = Some(id);
 
         // 4. Record, send, settle.
         let ledger = IfUnchanged { store: &self.store, seen, refused: OnceLock::new() };
@@ -336,6 +337,7 @@ impl Forwarding {
     ) -> Result<Forwarded, ServiceError> {
         let id = row.id;
         self.store.record_denied(row, refusal.code(), refusal.to_string()).await?;
+        record.request = Some(id);
         record.denied = true;
         Err(ServiceError::Refused { id: Some(id), refusal, full_response: None })
     }

@@ -66,6 +66,10 @@ impl Forwarding {
                 Ok(()) => tracing::info!(request.id = id.number(), "what became of it was found at the CA"),
                 // Another node was faster.
                 Err(StoreError::WrongState { .. }) => {}
+                // The others are looked for all the same.
+                Err(StoreError::Conflict(why)) => {
+                    tracing::warn!(request.id = id.number(), "what the CA has of it does not fit: {why}");
+                }
                 Err(error) => return Err(unwritable(error.into())),
             }
         }

@@ -8,12 +8,12 @@
 mod connection;
 mod mapper;
 mod properties;
-mod provider;
 mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use muster_adcs::Accepting;
 use muster_gss::{Acceptor, AcceptorSettings, Framing, Gss, ReplayCache, ServiceName};
 use muster_rpc::security::AuthType;
 use muster_rpc::server::{Server, Terms};
@@ -27,7 +27,6 @@ use crate::enroll::Enrollment;
 use crate::http::Addresses;
 use crate::readiness::ReadySocket;
 use crate::service::State;
-use provider::Accepting;
 
 /// Octets of the arguments of a call beside the request in them: names, attributes, headers.
 const BESIDE: usize = 16 * 1024;

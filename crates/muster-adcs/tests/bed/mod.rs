@@ -3,40 +3,37 @@
 #![allow(dead_code, reason = "each suite uses a part")]
 
 use std::future::Future;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
 
 use muster_adcs::{AdcsError, Answer, Expected, Identity, Method, Settings, Submission, Timeouts};
 use muster_gss::{Gss, Login};
 use muster_rpc::wcce::{Form, RequestAttributes, RequestFlags};
+use muster_testkit::adcs::Authority;
 use muster_testkit::kdc::Kdc;
 use muster_testkit::peers::Peer;
 use muster_testkit::tools;
 
 pub(crate) const HOST: &str = "localhost";
+const NAME: &str = "CORP-CA";
 const SID: &str = "S-1-5-21-1-2-3-1104";
 
 /// The program, a realm, a CA and a request.
 pub(crate) struct Bed {
-    child: Child,
-    pub(crate) lines: Arc<Mutex<Vec<String>>>,
-    pub(crate) mapper: u16,
-    pub(crate) port: u16,
+    authority: Authority,
     pub(crate) issuer: Vec<u8>,
     pub(crate) request: Vec<u8>,
     public_key: Vec<u8>,
-    log: PathBuf,
     host: &'static str,
     old: bool,
 }
 
-impl Drop for Bed {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Bed {
+    type Target = Authority;
+
+    fn deref(&self) -> &Authority {
+        &self.authority
     }
 }
 
@@ -44,11 +41,6 @@ fn openssl(program: &Path, arguments: &[&str]) -> Vec<u8> {
     let ran = tools::run(program, arguments, b"");
     assert!(ran.ok, "{arguments:?}: {}", ran.all());
     ran.output
-}
-
-fn number(line: &str, name: &str) -> u16 {
-    let (_, rest) = line.split_once(&format!("\"{name}\": ")).unwrap();
-    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }
 
 impl Bed {
@@ -61,89 +53,51 @@ impl Bed {
             kdc.add_service(&format!("RPCSS/{HOST}"), "ca1.keytab");
         }
         let folder = kdc.path("ca1.keytab").parent().unwrap().to_path_buf();
-        Self::start_with(HOST, &folder, &kdc.path("ca1.keytab"), &kdc.krb5_conf(), arguments)
+        Self::start_with(HOST, &folder, &kdc.path("ca1.keytab"), arguments)
     }
 
-    /// For the service with this host name and keytab; what it writes goes to `folder`.
+    /// In the realm of this process, for the service with this host name and keytab; what it writes goes to `folder`.
     pub(crate) fn start_with(
         host: &'static str,
         folder: &Path,
         keytab: &Path,
-        krb5_conf: &Path,
         arguments: &[&str],
     ) -> Option<Self> {
-        let python = Peer::KerberosPython.or_not_run()?;
         let program = Peer::OpenSsl.or_not_run()?;
-        let path = |name: &str| folder.join(name);
-        let file = |name: &str| path(name).display().to_string();
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let file = |name: &str| folder.join(name).display().to_string();
+        let arguments = [&["--sid", SID][..], arguments].concat();
+        let authority = Authority::start(NAME, folder, keytab, &arguments)?;
+        let (key, request) = (file("key"), file("request"));
         openssl(
             &program,
             &[
-                &[
-                    "req",
-                    "-x509",
-                    "-subj",
-                    "/CN=CORP-CA",
-                    "-keyout",
-                    &file("ca.key"),
-                    "-out",
-                    &file("ca.pem"),
-                ][..],
+                "req",
+                "-new",
+                "-subj",
+                "/CN=alice",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
                 &key,
-            ]
-            .concat(),
+                "-outform",
+                "DER",
+                "-out",
+                &request,
+            ],
         );
-        openssl(
-            &program,
-            &[
-                &["req", "-new", "-subj", "/CN=alice", "-keyout", &file("key"), "-outform", "DER", "-out"][..],
-                &[&file("request")],
-                &key,
-            ]
-            .concat(),
-        );
-        let issuer = openssl(&program, &["x509", "-in", &file("ca.pem"), "-outform", "DER"]);
-        let public_key = openssl(&program, &["pkey", "-in", &file("key"), "-pubout", "-outform", "DER"]);
-        let request = std::fs::read(file("request")).unwrap();
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/beds/adcs/authority.py");
-        let mut command = Command::new(python);
-        command.arg(script).args(["--ca", &file("ca.pem"), "--ca-key", &file("ca.key")]);
-        command.args(["--keytab", &keytab.display().to_string(), "--sid", SID]).args(arguments);
-        let errors = std::fs::File::create(path("authority.log")).unwrap();
-        let mut child = command
-            .env("KRB5_CONFIG", krb5_conf)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        output.read_line(&mut first).unwrap();
-        let log = path("authority.log");
-        assert!(first.contains("mapper"), "{first}{}", std::fs::read_to_string(&log).unwrap_or_default());
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        std::thread::spawn({
-            let lines = Arc::clone(&lines);
-            move || collect(output, &lines)
-        });
-        Some(Self {
-            child,
-            lines,
-            mapper: number(&first, "mapper"),
-            port: number(&first, "port"),
-            issuer,
-            request,
-            public_key,
-            log,
-            host,
-            old: arguments.iter().any(|argument| argument.starts_with("old")),
-        })
+        let certificate = authority.certificate.display().to_string();
+        let issuer = openssl(&program, &["x509", "-in", &certificate, "-outform", "DER"]);
+        let public_key = openssl(&program, &["pkey", "-in", &key, "-pubout", "-outform", "DER"]);
+        let request = std::fs::read(request).unwrap();
+        let old = arguments.iter().any(|argument| argument.starts_with("old"));
+        Some(Self { authority, issuer, request, public_key, host, old })
     }
 
     pub(crate) fn settings(&self, method: Method) -> Settings {
-        let mut settings = Settings::new(self.host, "CORP-CA".parse().unwrap(), vec![self.issuer.clone()]);
+        let mut settings = Settings::new(self.host, NAME.parse().unwrap(), vec![self.issuer.clone()]);
         settings.mapper_port = self.mapper;
         settings.method = method;
         let seconds = Duration::from_secs;
@@ -164,29 +118,6 @@ impl Bed {
             expected: self.expected(template),
         }
     }
-
-    /// The lines with this word in them, once there are so many; or what there is after a while.
-    pub(crate) fn calls(&self, word: &str, count: usize) -> Vec<String> {
-        let started = Instant::now();
-        loop {
-            let lines = self.lines.lock().unwrap().clone();
-            let found: Vec<String> = lines.into_iter().filter(|line| line.contains(word)).collect();
-            if found.len() >= count || started.elapsed() > Duration::from_secs(3) {
-                return found;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    pub(crate) fn errors(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-fn collect(output: BufReader<ChildStdout>, lines: &Mutex<Vec<String>>) {
-    for line in output.lines().map_while(Result::ok) {
-        lines.lock().unwrap().push(line);
-    }
 }
 
 pub(crate) fn identity(name: &str) -> Identity {
@@ -206,7 +137,7 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 
 pub(crate) fn issued(answer: Result<Answer, AdcsError>, bed: &Bed) -> u32 {
     let Ok(Answer::Issued { request_id, issued, message }) = answer else {
-        panic!("{answer:?}\n{}\n{:?}", bed.errors(), bed.lines.lock().unwrap())
+        panic!("{answer:?}\n{}\n{:?}", bed.errors(), bed.calls("", 0))
     };
     assert!(issued.certificate.len() > 200);
     // Through the old interface there is a chain, which nobody has signed, and nothing else is kept.

@@ -92,23 +92,33 @@ impl Agent {
     }
 }
 
+impl AdcsSettings {
+    /// How the authority of this name is asked.
+    ///
+    /// # Errors
+    /// A sentence if its certificates cannot be read, or the name cannot be one.
+    pub fn connector(&self, name: &str) -> Result<Settings, String> {
+        let authority = name.parse().map_err(|error| format!("{error}"))?;
+        let mut connector = Settings::new(&self.server, authority, super::issuers(&self.certificates)?);
+        connector.mapper_port = self.mapper_port;
+        connector.method = match self.protocol {
+            file::Protocol::Dcom => Method::Object,
+            file::Protocol::Rpc => Method::Passage,
+        };
+        connector.timeouts = Timeouts { connect: self.connect, call: self.call, ..Timeouts::default() };
+        connector.max_connections = self.max_connections;
+        Ok(connector)
+    }
+}
+
 impl Connector {
     /// Nothing is connected yet.
     ///
     /// # Errors
     /// What cannot be read.
     pub(super) fn open(name: &str, settings: &AdcsSettings) -> Result<Self, String> {
-        let issuers = super::issuers(&settings.certificates)?;
-        let authority = name.parse().map_err(|error| format!("{error}"))?;
-        let mut connector = Settings::new(&settings.server, authority, issuers.clone());
-        connector.mapper_port = settings.mapper_port;
-        connector.method = match settings.protocol {
-            file::Protocol::Dcom => Method::Object,
-            file::Protocol::Rpc => Method::Passage,
-        };
-        connector.timeouts =
-            Timeouts { connect: settings.connect, call: settings.call, ..Timeouts::default() };
-        connector.max_connections = settings.max_connections;
+        let connector = settings.connector(name)?;
+        let issuers = connector.issuers.clone();
         let own = match &settings.account {
             None => None,
             Some(account) => {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_adcs::Accepting;
 use muster_rpc::pdu::{self, HEADER};
 use muster_rpc::security::AuthType;
 use muster_rpc::server::{Event, RpcError};
@@ -14,10 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::provider::Accepting;
 use super::requests::Peer;
 use super::{Connection, Door, Rpc, mapper, requests};
 use crate::deadline::WriteDeadline;
+use crate::fault::AuthError;
 use crate::http::{AddressSlot, OpenGuard, stopped};
 use crate::readiness::ReadySocket;
 use crate::record::Record;
@@ -109,7 +110,7 @@ async fn one(
             Ok(Event::Nothing) => {}
             Ok(Event::Send(answer)) => send(&mut stream, &answer).await?,
             Ok(Event::Refuse(answer, error)) => {
-                refused(rpc, peer, Accepting::refusal(server.security(), &error)).await;
+                refused(rpc, peer, refusal(server.security(), &error)).await;
                 return send(&mut stream, &answer).await;
             }
             Ok(Event::Call(call)) => {
@@ -128,7 +129,7 @@ async fn one(
             Err(error) => {
                 if matches!(error, RpcError::Security(_) | RpcError::AuthLevel(_) | RpcError::Unprotected(_))
                 {
-                    refused(rpc, peer, Accepting::refusal(server.security(), &error)).await;
+                    refused(rpc, peer, refusal(server.security(), &error)).await;
                 }
                 return Err(io::Error::other(error));
             }
@@ -138,6 +139,14 @@ async fn one(
             slot.release();
         }
         call_until = server.is_in_a_call().then(|| call_until.unwrap_or(Instant::now() + whole));
+    }
+}
+
+/// Why a connection was given up, for the audit log.
+fn refusal(security: Option<&Accepting>, error: &RpcError) -> AuthError {
+    match security.and_then(|Accepting(end)| end.refused()) {
+        Some(refused) => AuthError::Ticket(refused.clone()),
+        None => AuthError::Rpc(error.to_string()),
     }
 }
 
@@ -179,7 +188,7 @@ async fn send(stream: &mut WriteDeadline<TcpStream>, octets: &[u8]) -> io::Resul
 }
 
 /// Records that somebody was not let in.
-async fn refused(rpc: &Rpc, peer: SocketAddr, error: crate::fault::AuthError) {
+async fn refused(rpc: &Rpc, peer: SocketAddr, error: AuthError) {
     let mut record = Record::begin(peer, "rpc");
     record.operation = "bind";
     let state = &rpc.state;

@@ -9,12 +9,10 @@ mod requests;
 mod settle;
 
 use clap::{Args, Subcommand};
-use muster_adcs::{AdcsError, HResult, Identity, Method, Settings as Connector, Timeouts};
+use muster_adcs::{AdcsError, HResult, Identity};
 use muster_gss::{Credential, Gss, InitiateError, Login};
 use muster_server::Settings;
-use muster_server::config::{AdcsSettings, Backend, OwnAccount, file};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use muster_server::config::{AdcsSettings, Backend, OwnAccount};
 
 use crate::output::{Failure, Outcome, Output};
 use crate::serve::ConfigFile;
@@ -91,7 +89,7 @@ struct Authority {
 
 impl Authority {
     fn of((name, settings): (&str, &AdcsSettings), as_me: bool) -> Outcome<Self> {
-        let connector = connector(name, settings).map_err(Failure::new)?;
+        let connector = settings.connector(name).map_err(Failure::new)?;
         let issuers = connector.issuers.clone();
         let identity = if as_me { own_ticket()? } else { service(settings)? };
         let connector = muster_adcs::Adcs::new(connector);
@@ -142,28 +140,6 @@ fn authorities(settings: &Settings) -> Vec<(&str, &AdcsSettings)> {
             Backend::Embedded(_) | Backend::Relay(_) => None,
         })
         .collect()
-}
-
-/// How the authority is asked; the problem is a sentence.
-fn connector(name: &str, settings: &AdcsSettings) -> Result<Connector, String> {
-    let mut issuers = Vec::new();
-    for file in &settings.certificates {
-        let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
-        if read.is_empty() {
-            return Err(format!("{} has no certificate", file.display()));
-        }
-        issuers.extend(read.into_iter().map(|der| der.to_vec()));
-    }
-    let authority = name.parse().map_err(|error| format!("{error}"))?;
-    let mut connector = Connector::new(&settings.server, authority, issuers);
-    connector.mapper_port = settings.mapper_port;
-    connector.method = match settings.protocol {
-        file::Protocol::Dcom => Method::Object,
-        file::Protocol::Rpc => Method::Passage,
-    };
-    connector.timeouts = Timeouts { connect: settings.connect, call: settings.call, ..Timeouts::default() };
-    Ok(connector)
 }
 
 /// The service's account at an authority.

@@ -10,7 +10,7 @@ use muster_server::Settings;
 use muster_server::config::{AdcsSettings, Endpoint, IdentityMode, OwnAccount};
 use serde::Serialize;
 
-use super::{advice, authorities, choose, connector, credential, delegation, ticket_advice};
+use super::{advice, authorities, choose, credential, delegation, ticket_advice};
 use crate::admin::ad::check::{Row, fine, warning, wrong};
 use crate::output::{Failure, Outcome, Output};
 
@@ -75,7 +75,7 @@ async fn one(check: &Check, settings: &Settings, name: &str, adcs: &AdcsSettings
             "add [[enrollment_endpoint]] with its name as 'ca' and an 'identity', or remove its table",
         ));
     }
-    let settings_of_connector = match connector(name, adcs) {
+    let settings_of_connector = match adcs.connector(name) {
         Ok(connector) => connector,
         Err(problem) => {
             found.push(wrong(problem, "correct 'certificates' or the name in the configuration"));
