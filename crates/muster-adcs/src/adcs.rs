@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use muster_gss::{Credential, InitiateError};
+use muster_rpc::client::RpcError;
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{CertReply, CertRequest, Disposition, RequestAttributes, RequestFlags};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -238,6 +239,9 @@ impl Adcs {
                 return Err(AdcsError::CallRefused { host: host.clone(), error });
             }
             Ok(Err(CallError::Lost(why))) => return Err(unknown(why)),
+            Ok(Err(CallError::Unproven(fault))) => {
+                return Err(unknown(RpcError::UnverifiedFault(fault).to_string()));
+            }
             Err(_) => {
                 return Err(unknown(format!("no answer within {} s", timeouts.call.as_secs_f32())));
             }

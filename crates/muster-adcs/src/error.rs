@@ -69,7 +69,7 @@ pub enum AdcsError {
         /// The limit.
         limit: usize,
     },
-    /// The server said that it did not begin the call.
+    /// The server said, in a message that it has signed, that it did not begin the call.
     #[error("{host} refused the call: {error}")]
     CallRefused {
         /// The host.

@@ -390,6 +390,10 @@ impl Officer<'_> {
             Ok(Ok(said)) => Ok(said),
             Ok(Err(CallError::NotBegun(error))) => Err(AdcsError::CallRefused { host: host(), error }),
             Ok(Err(CallError::Lost(why))) => Err(AdcsError::Unknown { host: host(), why }),
+            Ok(Err(CallError::Unproven(fault))) => {
+                let why = RpcError::UnverifiedFault(fault).to_string();
+                Err(AdcsError::Unknown { host: host(), why })
+            }
             Err(late) => Err(AdcsError::Unknown { host: host(), why: late.to_string() }),
         }
     }

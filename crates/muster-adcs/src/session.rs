@@ -225,10 +225,11 @@ impl Session {
     }
 }
 
-/// A failure of what comes before a request.
+/// A failure of what comes before a request. What a fault says is believed here: nothing has been asked for yet.
 pub(crate) fn before(host: &str, error: CallError) -> AdcsError {
     match error {
         CallError::NotBegun(error) => connection(host, error),
+        CallError::Unproven(fault) => connection(host, RpcError::UnverifiedFault(fault)),
         CallError::Lost(why) => {
             connection(host, RpcError::Security(muster_rpc::security::SecurityError(why)))
         }

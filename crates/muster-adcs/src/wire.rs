@@ -1,6 +1,7 @@
 //! One TCP connection with the state machine of `muster-rpc` on it.
 
 use muster_rpc::client::{Anonymous, Binding, Client, Progress, RpcError};
+use muster_rpc::pdu::Fault;
 use muster_rpc::security::Security;
 use muster_rpc::{Interface, Uuid, pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,10 +19,13 @@ pub(crate) struct Wire<S> {
 /// A call that failed.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// The server cannot have got the whole call, or said that it did not begin it.
+    /// The server cannot have got the whole call, or said, and proved that it was the one to say it, that it did not begin
+    /// it.
     NotBegun(RpcError),
     /// The whole call was sent.
     Lost(String),
+    /// The whole call was sent, and a fault came that somebody else may have made.
+    Unproven(Fault),
 }
 
 /// Connects to a host.
@@ -124,6 +128,7 @@ impl<S: Security> Wire<S> {
                 Err(RpcError::Fault(fault)) if fault.was_not_begun() => {
                     return Err(CallError::NotBegun(RpcError::Fault(fault)));
                 }
+                Err(RpcError::UnverifiedFault(fault)) => return Err(CallError::Unproven(fault)),
                 Err(error) => return Err(CallError::Lost(error.to_string())),
             }
         }

@@ -183,6 +183,42 @@ fn broken_calls_are_unknown_and_sent_once() {
     });
 }
 
+/// A fault that says that the call was not begun is believed only if the authority has signed it: somebody on the way can
+/// make any other, and the certificate may have been issued.
+#[test]
+fn fault_without_a_verifier_is_unknown_and_a_signed_one_is_believed() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, &[]) else { return };
+        let alice = identity("alice");
+        for method in [Method::Passage, Method::Object] {
+            for framing in [Framing::Kerberos, Framing::Negotiate] {
+                let mut settings = bed.settings(method);
+                settings.framing = framing;
+                let adcs = Adcs::new(settings);
+                run(async {
+                    for template in ["Forged", "Unsigned"] {
+                        let answer = adcs.submit(&alice, &bed.submission(template)).await;
+                        let Err(error @ AdcsError::Unknown { .. }) = answer else {
+                            panic!("{template}: {answer:?}")
+                        };
+                        contains(&error.to_string(), "not signed");
+                        assert!(error.may_have_been_submitted());
+                    }
+                    let answer = adcs.submit(&alice, &bed.submission("Signed")).await;
+                    let Err(error @ AdcsError::CallRefused { error: RpcError::Fault(_), .. }) = &answer
+                    else {
+                        panic!("{answer:?}")
+                    };
+                    assert!(!error.may_have_been_submitted());
+                    issued(adcs.submit(&alice, &bed.submission("User")).await, &bed);
+                });
+            }
+        }
+        // Once each, four ways.
+        assert_eq!(bed.calls("\"fault\"", 12).len(), 12);
+    });
+}
+
 /// T13: what is lower than packet privacy, or was not asked for, is refused before a request is sent.
 #[test]
 fn connections_that_are_not_private_are_refused_before_the_request() {

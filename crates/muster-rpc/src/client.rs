@@ -343,13 +343,16 @@ impl<S: Security> Client<S> {
         Ok(())
     }
 
-    /// A fault is never more than a reason to give up the call, so it is not opened if it is sealed: then the
-    /// provider's count of messages is no longer right, and the connection is not used again.
+    /// On a connection with security a fault without a verifier proves nothing: whoever is on the way can have sent it,
+    /// and the answer may still come. Windows and Samba send theirs like that, so it is an error of its own.
     fn fault(&mut self, pdu: &Pdu<'_>) -> Result<Option<Vec<u8>>, RpcError> {
         let fault = Fault::parse(pdu)?;
-        if pdu.verifier.is_none() {
-            self.state = State::Idle;
+        if self.protection.is_some() && pdu.verifier.is_none() {
+            return Err(RpcError::UnverifiedFault(fault));
         }
+        // What is signed contains the status; there is nothing behind it that matters.
+        open(self.protection.as_mut(), pdu)?;
+        self.state = State::Idle;
         Err(RpcError::Fault(fault))
     }
 }

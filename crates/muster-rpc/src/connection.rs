@@ -93,9 +93,13 @@ pub enum RpcError {
     /// A function was called out of order: a second call before the answer to the first, or any after an error.
     #[error("the connection is not ready for this")]
     NotReady,
-    /// The call failed; the connection is still good.
+    /// The call failed; the connection is still good. Where there is security, the server has proven that it says so.
     #[error("the server's fault: {}", .0.status)]
     Fault(Fault),
+    /// A fault on a connection with security, without a verifier: anybody on the way can have said it, whatever became of
+    /// the call.
+    #[error("a fault that is not signed, which the server or somebody else may have sent: {}", .0.status)]
+    UnverifiedFault(Fault),
 }
 
 /// A provider, and the number that the client gave to the security context.

@@ -12,7 +12,9 @@ It listens on two free ports of 127.0.0.1 and says so in its first line, a JSON 
 Every call is one further line: who, authentication, level, arguments and the answer.
 
 What it does with a request is the name of the template: Pending, Denied, Failed, HResult, WrongKey, WrongIssuer, OtherSigner, WrongSid, Garbage, Empty,
-Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends); with every other name it issues. A pending request is issued
+Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends), Forged (issued, and then a fault without a verifier says that the
+call was not begun, as somebody on the way could), Unsigned (the same, and nothing is issued), Signed (nothing is issued, and a sealed
+fault says so); with every other name it issues. A pending request is issued
 at the second query, or by an officer. Who may what is --roles: names with the masks of MS-CSRA 3.1.1.7; others may enroll.
 LIE is what it does with connections: level (answers with packet integrity), ntlm, no-token, no-header-signing, other-syntax, nak, unsealed
 (answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
@@ -88,8 +90,8 @@ def log(**kw):
 
 
 class Fault(Exception):
-    def __init__(self, status):
-        self.status = status
+    def __init__(self, status, sealed=False):
+        self.status, self.sealed = status, sealed
 
 
 class Cut(Exception):
@@ -466,6 +468,8 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
         time.sleep(3)
     if t in ("Drop", "Half"):
         raise Cut(t)
+    if t in ("Unsigned", "Signed"):
+        raise Fault(5, sealed=t == "Signed")
     st = dict(csr=csr, template=name, sid=sid or A.sid, state="issued", polls=0, cert=None, raw=request, who=who, when=now_filetime(), resolved=now_filetime(),
               message="Issued", status=0)
     REQUESTS[rid] = st
@@ -489,6 +493,8 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
         raise Short(rid)
     if t == "Lost":
         raise Cut(t)
+    if t == "Forged":
+        raise Fault(5)
     return 0, rid, 3, answer(flags, 0, "Issued", st["cert"]), st["cert"].public_bytes(DER), msg("Issued")
 
 
@@ -787,11 +793,16 @@ class Conn(threading.Thread):
         except Short as x:
             self.respond(cid, c, (orpcthat() if iface == REQD2 else W()).u32(x.args[0], 3, 500, 0x20000, 500).raw(b"x" * 100).get(), sec)
         except Fault as f:
-            log(event="fault", status=hex(f.status), opnum=o_)
-            self.fault(cid, c, f.status)
+            log(event="fault", status=hex(f.status), opnum=o_, sealed=f.sealed)
+            self.fault(cid, c, f.status, sec if f.sealed else None)
 
-    def fault(self, cid, ctx, status):
-        self.send(struct.pack("<BBBB4sHHI", 5, 0, 3, 0x23, b"\x10\0\0\0", 32, 0, cid) + struct.pack("<IHBBII", 0x20, ctx, 0, 0, status, 0))
+    def fault(self, cid, ctx, status, sec=None):
+        body, tr, tl = struct.pack("<IHBBII", 0x20, ctx, 0, 0, status, 0), b"", 0
+        if sec:
+            tr = struct.pack("<BBBBI", sec.type, sec.level, 0, 0, sec.ctxid)
+            tl = sec.token_length(b"\0" * 32, b"", tr)
+        hdr = struct.pack("<BBBB4sHHI", 5, 0, 3, 0x23, b"\x10\0\0\0", 32 + len(tr) + tl, tl, cid) + body
+        self.send(hdr + tr + (sec.protect(hdr, b"", tr)[1] if sec else b""))
 
     def respond(self, cid, ctx, stub, sec):
         prot = sec and sec.level >= 4

@@ -305,6 +305,6 @@ fn failure(error: AdcsError) -> Result<Outcome, NotSent> {
 fn is_access_denied(error: &RpcError) -> bool {
     matches!(
         error,
-        RpcError::Fault(fault) if [FaultStatus::ACCESS_DENIED, FaultStatus::E_ACCESS_DENIED].contains(&fault.status)
+        RpcError::Fault(fault) | RpcError::UnverifiedFault(fault) if [FaultStatus::ACCESS_DENIED, FaultStatus::E_ACCESS_DENIED].contains(&fault.status)
     )
 }

@@ -21,7 +21,7 @@ identity = "delegate"
 fn bed(name: &str) -> Option<Bed> {
     let ad = Ad::or_not_run()?;
     let arguments = vec!["--sid-of".to_owned(), Bed::sid_of(&ad, "alice")];
-    let templates = &["Plain", "Drop", "Half", "Slow", "Truncated"];
+    let templates = &["Plain", "Drop", "Half", "Slow", "Truncated", "Forged", "Unsigned", "Signed"];
     let mut bed = Bed::make(&Plan { name, templates, protocol: "dcom", arguments, endpoints: ENDPOINT })?;
     bed.site.site.serve();
     Some(bed)
@@ -31,7 +31,8 @@ fn bed(name: &str) -> Option<Bed> {
 fn call_that_breaks_is_written_down_as_unknown_and_never_sent_again() {
     let name = "Corp Breaking CA";
     let Some(bed) = bed(name) else { return };
-    for template in ["Drop", "Half", "Truncated", "Slow"] {
+    // Forged and Unsigned: a fault says that nothing was begun, and nobody has signed it.
+    for template in ["Drop", "Half", "Truncated", "Forged", "Unsigned", "Slow"] {
         let request = bed.request(template);
         let answer = bed.by_password(name, "alice", &request);
         assert_eq!(answer.status, 500, "{template}: {}\n{}", answer.body, bed.site.site.log());
@@ -45,6 +46,12 @@ fn call_that_breaks_is_written_down_as_unknown_and_never_sent_again() {
         assert_eq!(messages::text(&again.body, "RequestID"), Some(id.as_str()), "{template}");
         assert_eq!(bed.authority.requests().len(), calls, "{template}");
     }
+    // The authority has signed that nothing was begun: the caller may not, here or by another server.
+    let answer = bed.by_password(name, "alice", &bed.request("Signed"));
+    assert!(!answer.body.contains("It is not known whether"), "{}", answer.body);
+    assert!(bed.site.site.log().contains("CA_IDENTITY"), "{}", bed.site.site.log());
+    let rows = bed.site.site.muster("request", &["list", "--disposition", "failed", "--json"]);
+    assert!(rows.contains("CA_NOT_REACHED"), "{rows}");
     // The next one works.
     let answer = bed.by_password(name, "alice", &bed.request("Plain"));
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -157,7 +164,7 @@ fn request_whose_call_broke_is_found_at_the_authority() {
     let Some(ad) = Ad::or_not_run() else { return };
     let arguments =
         ["--sid-of".to_owned(), Bed::sid_of(&ad, "alice"), "--roles".to_owned(), "svc-ces=0x100".to_owned()];
-    let templates = &["Lost", "Drop"];
+    let templates = &["Lost", "Drop", "Forged", "Unsigned"];
     let arguments = arguments.to_vec();
     let plan = Plan { name, templates, protocol: "dcom", arguments, endpoints: ENDPOINT };
     let Some(mut bed) = Bed::make(&plan) else { return };
@@ -170,14 +177,15 @@ fn request_whose_call_broke_is_found_at_the_authority() {
         broken.push((request, messages::text(&answer.body, "RequestID").unwrap().to_owned()));
     }
     bed.site.site.stop();
-    let [(_, lost), (dropped, never)] = broken.as_slice() else { return };
+    let [(_, lost), (dropped, never), (_, forged), (_, unsigned)] = broken.as_slice() else { panic!() };
     // Ten minutes later; nothing is looked for before.
     bed.site.site.serve_at(MovedClock(700), |site| {
         let state = |id: &str| site.muster("request", &["show", id, "--json"]);
-        let shown = AdSite::until(|| state(lost), |shown| shown.contains("\"issued\""));
-        assert!(shown.contains("\"issued\""), "{shown}");
-        let shown = AdSite::until(|| state(never), |shown| shown.contains("\"failed\""));
-        assert!(shown.contains("\"failed\""), "{shown}");
+        for (id, word) in [(lost, "issued"), (never, "failed"), (forged, "issued"), (unsigned, "failed")] {
+            let word = format!("\"{word}\"");
+            let shown = AdSite::until(|| state(id), |shown| shown.contains(&word));
+            assert!(shown.contains(&word), "{shown}");
+        }
     });
     bed.site.site.serve();
     let answer = bed.poll(name, "alice", lost);
