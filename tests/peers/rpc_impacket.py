@@ -4,17 +4,21 @@
   rpc_impacket.py map PORT                            the port of ICertPassage
   rpc_impacket.py icpr PORT [options]                 CertServerRequest
   rpc_impacket.py dcom PORT [options]                 activation at the mapper's PORT; properties, Request2, IRemUnknown
+  rpc_impacket.py hold PORT [options]                 --count connections with a call for request 99 on each; says when they end
 Options: --host NAME, --ca NAME, --csr FILE, --id N, --attributes TEXT (\\n between), --flags N, --out FILE (the certificate),
 --auth kerberos|ntlm|none, --level connect|call|packet|integrity|privacy, --activation (of the activation alone, for dcom),
 --user DOMAIN/NAME:PASSWORD for ntlm. With kerberos the cache KRB5CCNAME (a path) has to hold a ticket for HOST/NAME already.
+--count N, --every S (a call that often), --interface cert|alive, --seconds S (no longer than that), for hold.
 Prints a JSON object; `error` in it says why not.
 """
 import argparse
 import json
+import select
 import sys
+import time
 
 from impacket.dcerpc.v5 import epm, icpr, transport
-from impacket.dcerpc.v5.dcomrt import DCOMANSWER, DCOMCALL, DCOMConnection, IObjectExporter, IRemUnknown
+from impacket.dcerpc.v5.dcomrt import DCOMANSWER, DCOMCALL, DCOMConnection, IID_IObjectExporter, IObjectExporter, IRemUnknown, ServerAlive2
 from impacket.dcerpc.v5.dtypes import DWORD, LPWSTR, ULONG
 from impacket.dcerpc.v5.ndr import NDRCALL
 from impacket.dcerpc.v5.rpcrt import (
@@ -30,7 +34,7 @@ IID_D = uuidtup_to_bin(("d99e6e70-fc88-11d0-b498-00a0c90312f3", "0.0"))
 IID_D2 = uuidtup_to_bin(("5422fd3a-d4b8-4cef-a12e-e87d4ca22e90", "0.0"))
 
 parser = argparse.ArgumentParser()
-parser.add_argument("command", choices=["alive", "map", "icpr", "dcom"])
+parser.add_argument("command", choices=["alive", "map", "icpr", "dcom", "hold"])
 parser.add_argument("port", type=int)
 parser.add_argument("--host", default="localhost")
 parser.add_argument("--ca", default="")
@@ -43,6 +47,10 @@ parser.add_argument("--auth", default="kerberos", choices=["kerberos", "ntlm", "
 parser.add_argument("--level", default="privacy", choices=list(LEVELS))
 parser.add_argument("--activation", choices=list(LEVELS))
 parser.add_argument("--user", default="CORP/alice:alice-pw")
+parser.add_argument("--count", type=int, default=1)
+parser.add_argument("--every", type=float)
+parser.add_argument("--interface", default="cert", choices=["cert", "alive"])
+parser.add_argument("--seconds", type=float, default=20)
 A = parser.parse_args()
 
 
@@ -161,10 +169,7 @@ class Passage(NDRCALL):
     structure = icpr.CertServerRequestResponse.structure + (("ErrorCode", ULONG),)
 
 
-def over_icpr():
-    csr = b"" if A.id else open(A.csr, "rb").read()
-    dce = connect(A.port)
-    dce.bind(icpr.MSRPC_UUID_ICPR)
+def passage(dce, csr):
     request = icpr.CertServerRequest()
     request["dwFlags"] = A.flags
     request["pwszAuthority"] = nul(A.ca)
@@ -173,7 +178,14 @@ def over_icpr():
     request["pctbRequest"] = blob(csr)
     dce.call(request.opnum, request)
     answer = dce.recv()
-    response = Passage(answer, isNDR64=False)
+    return Passage(answer, isNDR64=False)
+
+
+def over_icpr():
+    csr = b"" if A.id else open(A.csr, "rb").read()
+    dce = connect(A.port)
+    dce.bind(icpr.MSRPC_UUID_ICPR)
+    response = passage(dce, csr)
     return result(response, words(octets(response["pctbDispositionMessage"])), octets(response["pctbEncodedCert"]))
 
 
@@ -255,6 +267,42 @@ def alive():
     return {"bindings": [words(b"".join(one["aNetworkAddr"].encode("utf-16le") for one in [binding])) for binding in bindings]}
 
 
+def hold():
+    """What a call on each connection came to, and after how many seconds the connection was ended."""
+    calls, ends, held = [], [], []
+
+    def call(dce):
+        if A.interface == "alive":
+            return hex(dce.request(ServerAlive2())["ErrorCode"])
+        return hex(passage(dce, b"")["ErrorCode"])
+
+    for _ in range(A.count):
+        dce = connect(A.port)
+        dce.bind(icpr.MSRPC_UUID_ICPR if A.interface == "cert" else IID_IObjectExporter)
+        began = time.monotonic()
+        try:
+            calls.append(call(dce))
+        except Exception as error:  # noqa: BLE001
+            calls.append(f"{type(error).__name__}: {error}")
+        held.append((dce, began))
+    stop = time.monotonic() + A.seconds
+    last = time.monotonic()
+    while held and time.monotonic() < stop:
+        for dce, began in list(held):
+            readable, _, _ = select.select([dce.get_rpc_transport().get_socket()], [], [], 0.05)
+            ended = bool(readable)
+            if not ended and A.every and time.monotonic() - last >= A.every:
+                last = time.monotonic()
+                try:
+                    call(dce)
+                except Exception:  # noqa: BLE001, it ended meanwhile
+                    ended = True
+            if ended:
+                ends.append(round(time.monotonic() - began, 1))
+                held.remove((dce, began))
+    return {"calls": calls, "ends": ends}
+
+
 def main():
     try:
         if A.command == "alive":
@@ -266,6 +314,9 @@ def main():
             said = {"binding": epm.hept_map(A.host, icpr.MSRPC_UUID_ICPR, protocol="ncacn_ip_tcp", dce=dce)}
         elif A.command == "icpr":
             said = over_icpr()
+        elif A.command == "hold":
+            A.id = 99
+            said = hold()
         else:
             said = over_dcom()
     except Exception as error:  # noqa: BLE001, whatever impacket makes of a refusal

@@ -89,6 +89,12 @@ impl Call {
     pub fn fault(&self, status: FaultStatus) -> Vec<u8> {
         fault(self.call_id, self.context, Fault { status, did_not_execute: false })
     }
+
+    /// The same of a call that was not even begun, so that the client may try it elsewhere.
+    #[must_use]
+    pub fn not_begun(&self, status: FaultStatus) -> Vec<u8> {
+        fault(self.call_id, self.context, Fault { status, did_not_execute: true })
+    }
 }
 
 impl<S: Security, P: FnMut(AuthType) -> Option<S>> Server<S, P> {

@@ -188,7 +188,7 @@ impl Authenticator {
                 return Err(AuthError::Timestamp.into());
             }
         }
-        let peer = crate::http::site(exchange.connection.peer.ip());
+        let peer = crate::admission::site(exchange.connection.peer.ip());
         let keeps = delegation::is_delegating(endpoint);
         let mut delegation = Delegation::None(NoDelegation::NotAsked);
         let caller = match endpoint.method {

@@ -1,13 +1,12 @@
 //! Connections and HTTP: from a socket to an [`Exchange`], from a reply to octets. Nothing here knows SOAP.
 //!
 //! Every bound that protects the service from a connection that misbehaves is applied here: handshakes, headers,
-//! bodies and answers have deadlines, addresses and the whole service have a number of connections, messages have a size.
+//! bodies and answers have deadlines, messages have a size; how many connections there may be, [`crate::admission`] says.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admission::{Admission, Admitted};
 use crate::auth::LONGEST_CHAIN;
 use crate::carried::Carried;
 use crate::config::file::Limits;
@@ -50,18 +50,15 @@ pub(crate) struct Connection {
     pub chain: Vec<CertificateDer<'static>>,
     /// Our own certificate in the handshake; none if it was exchanged during the handshake.
     pub shown: Option<Shown>,
-    authenticated: AtomicBool,
     /// Something was answered before it was read to its end; see [`crate::linger`].
     unread: Arc<AtomicBool>,
-    slot: AddressSlot,
+    admitted: Admitted,
 }
 
 impl Connection {
     /// Notes that a message on this connection was authenticated: it no longer counts against its address.
     pub(crate) fn mark_authenticated(&self) {
-        if !self.authenticated.swap(true, Ordering::Relaxed) {
-            self.slot.release();
-        }
+        self.admitted.signed_in();
     }
 }
 
@@ -89,69 +86,13 @@ pub(crate) trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 }
 
-/// Counts connections whose address has not authenticated on them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One connection of an address; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct AddressSlot {
-    addresses: Addresses,
-    address: IpAddr,
-    held: AtomicBool,
-}
-
-impl Addresses {
-    /// Counts one more connection of `address`, unless there are `limit`.
-    pub(crate) fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
-        let address = site(address);
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(AddressSlot { addresses: self.clone(), address, held: AtomicBool::new(true) })
-    }
-}
-
-/// What is counted as one address: with IPv6 the network of 64 bits, any address of which a single host can take.
-pub(crate) fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),
-    }
-}
-
-impl AddressSlot {
-    /// Gives it back before it is dropped.
-    pub(crate) fn release(&self) {
-        if self.held.swap(false, Ordering::Relaxed) {
-            let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = counts.get_mut(&self.address) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(&self.address);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for AddressSlot {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
 /// Shared by all listeners.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     limits: Limits,
     header_bytes: usize,
     certificate: Arc<ServerCertificate>,
-    open: Arc<AtomicUsize>,
-    addresses: Addresses,
+    admission: Admission,
 }
 
 impl Gate {
@@ -159,23 +100,8 @@ impl Gate {
     #[must_use]
     pub(crate) fn new(limits: Limits, tickets: bool, certificate: Arc<ServerCertificate>) -> Self {
         let header_bytes = if tickets { HEADERS_WITH_TICKET } else { HEADERS };
-        Self { limits, header_bytes, certificate, open: Arc::default(), addresses: Addresses::default() }
-    }
-}
-
-/// One connection of all; given back when dropped.
-pub(crate) struct OpenGuard(Arc<AtomicUsize>);
-
-impl OpenGuard {
-    /// One more, and how many there were before.
-    pub(crate) fn take(open: &Arc<AtomicUsize>) -> (Self, usize) {
-        (Self(Arc::clone(open)), open.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let admission = Admission::new("https", &limits);
+        Self { limits, header_bytes, certificate, admission }
     }
 }
 
@@ -210,19 +136,10 @@ pub(crate) async fn serve_tls<H: Handler>(
                 continue;
             }
         };
-        let (guard, open) = OpenGuard::take(&gate.open);
-        if open >= gate.limits.connections {
-            continue;
-        }
-        let limit = gate.limits.unauthenticated_connections_per_address;
-        let Some(slot) = gate.addresses.take(peer.ip(), limit) else {
-            tracing::debug!(listener = name, %peer, "too many connections of this address");
-            continue;
-        };
+        let Some(admitted) = gate.admission.admit(peer) else { continue };
         let (doors, gate, handler, mut stop, name) =
             (Arc::clone(&doors), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
         connections.spawn(async move {
-            let _guard = guard;
             let _ = stream.set_nodelay(true);
             let deadline = Duration::from_secs(gate.limits.handshake_seconds);
             let shown = gate.certificate.shown();
@@ -249,9 +166,8 @@ pub(crate) async fn serve_tls<H: Handler>(
                 certificate,
                 chain,
                 shown,
-                authenticated: AtomicBool::new(false),
                 unread: Arc::clone(&unread),
-                slot,
+                admitted,
             });
             let longest = Duration::from_secs(gate.limits.write_seconds);
             let io = TokioIo::new(Lingering::new(WriteDeadline::new(tls, longest), unread));
@@ -409,32 +325,5 @@ mod tests {
         assert!(!is_soap("text/xml; charset=utf-8"));
         assert!(!is_soap("application/soap+xml; charset=utf-16"));
         assert!(!is_soap("multipart/related; type=\"application/xop+xml\""));
-    }
-
-    #[test]
-    fn hosts_of_one_ipv6_network_count_as_one_address() {
-        let addresses = Addresses::default();
-        let slot = addresses.take("2001:db8:1:2::1".parse().unwrap(), 1);
-        assert!(addresses.take("2001:db8:1:2:ffff::9".parse().unwrap(), 1).is_none());
-        assert!(addresses.take("2001:db8:1:3::1".parse().unwrap(), 1).is_some());
-        drop(slot);
-        let slot = addresses.take("::ffff:192.0.2.1".parse().unwrap(), 1);
-        assert!(addresses.take("192.0.2.1".parse().unwrap(), 1).is_none(), "the same host");
-        assert!(addresses.take("192.0.2.2".parse().unwrap(), 1).is_some());
-        drop(slot);
-    }
-
-    #[test]
-    fn addresses_are_counted_until_released() {
-        let addresses = Addresses::default();
-        let address = IpAddr::from([127, 0, 0, 1]);
-        let first = addresses.take(address, 1).unwrap();
-        assert!(addresses.take(address, 1).is_none());
-        first.release();
-        let second = addresses.take(address, 1).unwrap();
-        drop(first);
-        assert!(addresses.take(address, 1).is_none(), "releasing twice frees one place only");
-        drop(second);
-        assert!(addresses.0.lock().unwrap().is_empty());
     }
 }

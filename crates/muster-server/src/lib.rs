@@ -3,6 +3,7 @@
 //! [`enroll`] is the file to open first; [`service`] shows how a message gets there.
 
 mod accounts;
+mod admission;
 mod auth;
 mod backend;
 mod carried;

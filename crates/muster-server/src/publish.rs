@@ -16,8 +16,9 @@ use muster_core::audit::Actor;
 use muster_core::{Clock, UnixTime};
 use muster_store::{Crl, Store, StoreError};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use crate::admission::Admission;
 use crate::http as wire;
 
 /// A list is replaced when it is this old, so that clients always find one with days to live.
@@ -154,8 +155,7 @@ impl Publisher {
 
     /// Serves until `stop` turns true.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let addresses = wire::Addresses::default();
+        let admission = Admission::fixed("publication", CONNECTIONS, CONNECTIONS_PER_ADDRESS);
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -165,11 +165,10 @@ impl Publisher {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let Some(slot) = addresses.take(peer.ip(), CONNECTIONS_PER_ADDRESS) else { continue };
+            let Some(place) = admission.admit(peer) else { continue };
             let publisher = Arc::clone(&self);
             tokio::spawn(async move {
-                let (_place, _slot) = (place, slot);
+                let _place = place;
                 let service = service_fn(|request: Request<Incoming>| {
                     let publisher = Arc::clone(&publisher);
                     async move { Ok::<_, Infallible>(publisher.answer(&request).await) }

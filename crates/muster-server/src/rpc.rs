@@ -11,7 +11,6 @@ mod properties;
 mod requests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use muster_adcs::Accepting;
 use muster_gss::{Acceptor, AcceptorSettings, Framing, Gss, ReplayCache, ServiceName};
@@ -21,10 +20,10 @@ use muster_rpc::wcce::{sanitized, sanitized_short};
 use muster_rpc::{Interface, Uuid};
 use tokio::sync::watch;
 
+use crate::admission::Admission;
 use crate::auth::KerberosError;
 use crate::config::RpcSettings;
 use crate::enroll::Enrollment;
-use crate::http::Addresses;
 use crate::readiness::ReadySocket;
 use crate::service::State;
 
@@ -53,8 +52,9 @@ pub(crate) struct Rpc {
     /// The names by which callers may call the authority.
     names: [String; 3],
     object: Object,
-    addresses: Addresses,
-    open: Arc<AtomicUsize>,
+    /// Counted apart, so that nobody in particular at the mapper keeps anybody from the authority.
+    mapper_admission: Admission,
+    request_admission: Admission,
 }
 
 struct Ports {
@@ -96,6 +96,8 @@ impl Rpc {
         };
         let acceptor = Gss::load()?.acceptor(&acceptor).map_err(|error| wrong(error.to_string()))?;
         let name = enrollment.authority.name();
+        let limits = state.settings.limits.clone();
+        let admission = |entrance| Admission::new(entrance, &limits);
         Ok(Arc::new(Self {
             names: [name.to_owned(), sanitized(name), sanitized_short(name)],
             state,
@@ -104,9 +106,16 @@ impl Rpc {
             acceptor: Arc::new(acceptor),
             ports: Ports { mapper, requests },
             object: Object::new(),
-            addresses: Addresses::default(),
-            open: Arc::default(),
+            mapper_admission: admission("rpc mapper"),
+            request_admission: admission("rpc requests"),
         }))
+    }
+
+    const fn admission(&self, door: Door) -> &Admission {
+        match door {
+            Door::Mapper => &self.mapper_admission,
+            Door::Requests => &self.request_admission,
+        }
     }
 
     /// Takes connections until `stop` turns true, then lets calls in progress finish.

@@ -1,5 +1,7 @@
 //! Enrollment over RPC, driven by programs that share no code with it: a client of its own kind over MIT's library.
 
+#[path = "rpc/bounds.rs"]
+mod bounds;
 mod rpc;
 
 use std::io::{Read, Write};

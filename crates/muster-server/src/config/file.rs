@@ -409,16 +409,26 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Seconds for the TLS handshake, or for the authentication of a connection of RPC.
     pub handshake_seconds: u64,
-    /// Seconds for the headers of a request, also between two requests of a connection.
+    /// Seconds for the headers of a request, also between two requests of a connection, and between two calls to the endpoint
+    /// mapper by nobody in particular.
     pub header_seconds: u64,
     /// Seconds for the body of a request, or for a call over RPC to arrive.
     pub body_seconds: u64,
     /// Seconds for an answer to be read by its client, once it does not fit into what the network holds.
     pub write_seconds: u64,
-    /// Connections of one address none of whose requests was authenticated yet.
+    /// Connections of one address none of whose requests was authenticated yet. HTTPS and each of the two sockets of RPC count
+    /// for themselves.
     pub unauthenticated_connections_per_address: usize,
-    /// Connections altogether; of RPC as many again.
+    /// Connections altogether. HTTPS and each of the two sockets of RPC count for themselves.
     pub connections: usize,
+    /// Connections of RPC that one account may have, at each of the two sockets.
+    pub rpc_connections_per_account: usize,
+    /// Seconds for which a connection of RPC may be silent between two calls, and after which one to the endpoint mapper ends on
+    /// which nobody has authenticated; 1 to 3600.
+    pub rpc_idle_seconds: u64,
+    /// Seconds after which a connection of RPC ends, between two calls, however busy it is; what its ticket said of the caller's
+    /// groups is that old by then; 1 to 36000.
+    pub rpc_lifetime_seconds: u64,
     /// Requests of one account that may wait for an officer, 1 to 1000000; more are refused.
     pub waiting_requests_per_account: u32,
     /// Passwords verified at the same time; each takes 19 MiB.
@@ -440,6 +450,10 @@ impl Default for Limits {
             write_seconds: 30,
             unauthenticated_connections_per_address: 32,
             connections: 4096,
+            // The connector of another node keeps up to 64 for each of its accounts.
+            rpc_connections_per_account: 256,
+            rpc_idle_seconds: 300,
+            rpc_lifetime_seconds: 3_600,
             waiting_requests_per_account: 100,
             password_verifications: 4,
             password_queue: 64,

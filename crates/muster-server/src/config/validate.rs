@@ -53,6 +53,7 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
         ("limits.password_verifications", tree.limits.password_verifications, 256),
         ("limits.password_queue", tree.limits.password_queue, 65_536),
         ("limits.connections", tree.limits.connections, 1_000_000),
+        ("limits.rpc_connections_per_account", tree.limits.rpc_connections_per_account, 1_000_000),
         (
             "limits.unauthenticated_connections_per_address",
             tree.limits.unauthenticated_connections_per_address,
@@ -63,14 +64,16 @@ pub(super) fn settings(tree: &file::File, base: &Path) -> Result<Settings, Fault
             return fault(key, format!("must be 1 to {most}"));
         }
     }
-    for (key, value) in [
-        ("limits.handshake_seconds", tree.limits.handshake_seconds),
-        ("limits.header_seconds", tree.limits.header_seconds),
-        ("limits.body_seconds", tree.limits.body_seconds),
-        ("limits.write_seconds", tree.limits.write_seconds),
+    for (key, value, most) in [
+        ("limits.handshake_seconds", tree.limits.handshake_seconds, 300),
+        ("limits.header_seconds", tree.limits.header_seconds, 300),
+        ("limits.body_seconds", tree.limits.body_seconds, 300),
+        ("limits.write_seconds", tree.limits.write_seconds, 300),
+        ("limits.rpc_idle_seconds", tree.limits.rpc_idle_seconds, 3_600),
+        ("limits.rpc_lifetime_seconds", tree.limits.rpc_lifetime_seconds, 36_000),
     ] {
-        if !(1..=300).contains(&value) {
-            return fault(key, "must be 1 to 300");
+        if !(1..=most).contains(&value) {
+            return fault(key, format!("must be 1 to {most}"));
         }
     }
     if !(1..=1_000_000).contains(&tree.limits.waiting_requests_per_account) {

@@ -9,6 +9,7 @@ use muster_adcs::Accepting;
 use muster_rpc::pdu::{self, HEADER};
 use muster_rpc::security::AuthType;
 use muster_rpc::server::{Event, RpcError};
+use muster_rpc::status::FaultStatus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -17,16 +18,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::requests::Peer;
 use super::{Connection, Door, Rpc, mapper, requests};
+use crate::admission::{Admitted, Slot};
+use crate::config::file::Limits;
 use crate::deadline::WriteDeadline;
 use crate::fault::AuthError;
-use crate::http::{AddressSlot, OpenGuard, stopped};
+use crate::http::stopped;
 use crate::readiness::ReadySocket;
 use crate::record::Record;
-
-/// How long an authenticated connection may be silent between two calls.
-const IDLE: Duration = Duration::from_secs(300);
-/// How long an authenticated connection may be used. What its ticket said of the caller's groups is that old by then.
-const LIFETIME: Duration = Duration::from_secs(3_600);
 
 pub(super) async fn serve(
     rpc: Arc<Rpc>,
@@ -50,20 +48,10 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let limits = &rpc.state.settings.limits;
-        let (guard, open) = OpenGuard::take(&rpc.open);
-        if open >= limits.connections {
-            continue;
-        }
-        let limit = limits.unauthenticated_connections_per_address;
-        let Some(slot) = rpc.addresses.take(peer.ip(), limit) else {
-            tracing::debug!(?door, %peer, "too many connections of this address");
-            continue;
-        };
+        let Some(admitted) = rpc.admission(door).admit(peer) else { continue };
         let (rpc, stop) = (Arc::clone(&rpc), stop.clone());
         connections.spawn(async move {
-            let _guard = guard;
-            if let Err(error) = one(&rpc, door, stream, peer, slot, stop).await {
+            if let Err(error) = one(&rpc, door, stream, peer, admitted, stop).await {
                 tracing::debug!(?door, %peer, %error, "the connection of RPC ended");
             }
         });
@@ -78,7 +66,7 @@ async fn one(
     door: Door,
     stream: TcpStream,
     peer: SocketAddr,
-    slot: AddressSlot,
+    admitted: Admitted,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
@@ -87,19 +75,11 @@ async fn one(
     let mut stream = WriteDeadline::new(stream, Duration::from_secs(limits.write_seconds));
     let whole = Duration::from_secs(limits.body_seconds);
     let mut server = rpc.connection(door);
-    let opened = Instant::now();
-    let mut known = false;
+    let mut seat = Seat::none(door);
     // When the call whose fragments are coming in has to be whole.
     let mut call_until = None;
     loop {
-        let now = Instant::now();
-        let silent_until = match (door, server.authenticated()) {
-            (_, Some(_)) => (now + IDLE).min(opened + LIFETIME),
-            // One that authenticates anew has been let in before.
-            (Door::Requests, None) if known => now + Duration::from_secs(limits.handshake_seconds),
-            (Door::Requests, None) => opened + Duration::from_secs(limits.handshake_seconds),
-            (Door::Mapper, None) => now + Duration::from_secs(limits.header_seconds),
-        };
+        let silent_until = seat.silent_until(limits);
         let until = call_until.unwrap_or(silent_until);
         let read = tokio::select! {
             read = message(&mut stream, until, whole) => read?,
@@ -112,6 +92,9 @@ async fn one(
             Ok(Event::Refuse(answer, error)) => {
                 refused(rpc, peer, refusal(server.security(), &error)).await;
                 return send(&mut stream, &answer).await;
+            }
+            Ok(Event::Call(call)) if seat.is_refused() => {
+                return send(&mut stream, &call.not_begun(FaultStatus::TOO_BUSY)).await;
             }
             Ok(Event::Call(call)) => {
                 let answer = match (door, caller(&server, peer, host)) {
@@ -134,12 +117,95 @@ async fn one(
                 return Err(io::Error::other(error));
             }
         }
-        if server.authenticated().is_some() {
-            known = true;
-            slot.release();
-        }
+        seat.take(rpc, account(&server), peer, &admitted);
         call_until = server.is_in_a_call().then(|| call_until.unwrap_or(Instant::now() + whole));
     }
+}
+
+/// For how long a connection may go on, and for whom it is counted.
+struct Seat {
+    door: Door,
+    opened: Instant,
+    /// The account that it is counted for: the last that signed in and was let in.
+    slot: Option<Slot<String>>,
+    state: SignIn,
+}
+
+/// What is known of who is at the other end now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignIn {
+    /// Nobody has signed in, or somebody signs in anew, since then.
+    Awaited(Instant),
+    /// An account that is let in.
+    Done,
+    /// An account that has too many connections; it is told so when it calls. Since then.
+    Refused(Instant),
+}
+
+impl Seat {
+    fn none(door: Door) -> Self {
+        let opened = Instant::now();
+        Self { door, opened, slot: None, state: SignIn::Awaited(opened) }
+    }
+
+    const fn is_refused(&self) -> bool {
+        matches!(self.state, SignIn::Refused(_))
+    }
+
+    /// Until when a message has to come.
+    fn silent_until(&self, limits: &Limits) -> Instant {
+        let now = Instant::now();
+        let idle = Duration::from_secs(limits.rpc_idle_seconds);
+        let until = match (self.state, self.door) {
+            (SignIn::Done, _) => now + idle,
+            // Nobody needs to sign in there; whoever does not, need not stay.
+            (SignIn::Awaited(_), Door::Mapper) => {
+                (now + Duration::from_secs(limits.header_seconds)).min(self.opened + idle)
+            }
+            (SignIn::Awaited(since) | SignIn::Refused(since), _) => {
+                since + Duration::from_secs(limits.handshake_seconds)
+            }
+        };
+        until.min(self.opened + Duration::from_secs(limits.rpc_lifetime_seconds))
+    }
+
+    /// Counts the connection for the account that is signed in now, if one is.
+    fn take(&mut self, rpc: &Rpc, account: Option<String>, peer: SocketAddr, admitted: &Admitted) {
+        let now = Instant::now();
+        let Some(account) = account else {
+            if self.state == SignIn::Done {
+                self.state = SignIn::Awaited(now);
+            }
+            return;
+        };
+        if self.slot.as_ref().is_some_and(|slot| *slot.key() == account) {
+            self.state = SignIn::Done;
+            return;
+        }
+        if self.is_refused() {
+            return;
+        }
+        let limit = rpc.state.settings.limits.rpc_connections_per_account;
+        match rpc.admission(self.door).admit_account(&account, limit, peer) {
+            Some(slot) => {
+                self.slot = Some(slot);
+                self.state = SignIn::Done;
+                admitted.signed_in();
+            }
+            // Until it ends it counts as it did before: for its address, or for who was signed in.
+            None => self.state = SignIn::Refused(now),
+        }
+    }
+}
+
+/// Whose connection it is, once somebody has signed in. By the identifier where there is one: in a ticket an account can
+/// have several names.
+fn account<F: FnMut(AuthType) -> Option<Accepting>>(server: &Connection<F>) -> Option<String> {
+    let Accepting(end) = server.authenticated()?;
+    Some(match end.pac() {
+        Some(pac) => pac.user_sid.clone(),
+        None => end.client()?.to_string().to_lowercase(),
+    })
 }
 
 /// Why a connection was given up, for the audit log.

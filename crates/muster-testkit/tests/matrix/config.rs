@@ -281,6 +281,12 @@ const ADDED: &[(&str, &str)] = &[
     ),
     ("[limits]\nwrite_seconds = 0", "26: limits.write_seconds: must be 1 to 300"),
     ("[limits]\nconnections = 0", "26: limits.connections: must be 1 to 1000000"),
+    (
+        "[limits]\nrpc_connections_per_account = 0",
+        "26: limits.rpc_connections_per_account: must be 1 to 1000000",
+    ),
+    ("[limits]\nrpc_idle_seconds = 0", "26: limits.rpc_idle_seconds: must be 1 to 3600"),
+    ("[limits]\nrpc_lifetime_seconds = 36001", "26: limits.rpc_lifetime_seconds: must be 1 to 36000"),
     ("[limits]\npassword_verifications = 0", "26: limits.password_verifications: must be 1 to 256"),
     (
         "[limits]\nunauthenticated_connections_per_address = 0",
