@@ -5,7 +5,8 @@
   rpc_impacket.py icpr PORT [options]                 CertServerRequest
   rpc_impacket.py dcom PORT [options]                 activation at the mapper's PORT; properties, Request2, IRemUnknown
   rpc_impacket.py hold PORT [options]                 --count connections with a call for request 99 on each; says when they end
-Options: --host NAME, --ca NAME, --csr FILE, --id N, --attributes TEXT (\\n between), --flags N, --out FILE (the certificate),
+Options: --host NAME, --ca NAME, --csr FILE, --id N, --serial TEXT (Request2's argument; for icpr and with --old in place of
+attributes), --old (ICertRequestD::Request), --neither (a query that names nothing), --properties, --attributes TEXT (\\n between), --flags N, --out FILE (the certificate),
 --auth kerberos|ntlm|none, --level connect|call|packet|integrity|privacy, --activation (of the activation alone, for dcom),
 --user DOMAIN/NAME:PASSWORD for ntlm. With kerberos the cache KRB5CCNAME (a path) has to hold a ticket for HOST/NAME already.
 --count N, --every S (a call that often), --interface cert|alive, --seconds S (no longer than that), for hold.
@@ -14,6 +15,7 @@ Prints a JSON object; `error` in it says why not.
 import argparse
 import json
 import select
+import struct
 import sys
 import time
 
@@ -40,6 +42,10 @@ parser.add_argument("--host", default="localhost")
 parser.add_argument("--ca", default="")
 parser.add_argument("--csr")
 parser.add_argument("--id", type=int, default=0)
+parser.add_argument("--serial", default="")
+parser.add_argument("--old", action="store_true")
+parser.add_argument("--properties", action="store_true", help="list them, and ask for all that there could be")
+parser.add_argument("--neither", action="store_true", help="a query that names nothing")
 parser.add_argument("--attributes", default="")
 parser.add_argument("--flags", type=lambda text: int(text, 0), default=0)
 parser.add_argument("--out")
@@ -84,6 +90,30 @@ class Request2Response(DCOMANSWER):
     )
 
 
+class Request(DCOMCALL):
+    opnum = 3
+    structure = (
+        ("dwFlags", DWORD),
+        ("pwszAuthority", LPWSTR),
+        ("pdwRequestId", DWORD),
+        ("pwszAttributes", LPWSTR),
+        ("pctbRequest", icpr.CERTTRANSBLOB),
+    )
+
+
+class RequestResponse(Request2Response):
+    pass
+
+
+class GetCAPropertyInfo(DCOMCALL):
+    opnum = 8
+    structure = (("pwszAuthority", LPWSTR),)
+
+
+class GetCAPropertyInfoResponse(DCOMANSWER):
+    structure = (("pcProperty", DWORD), ("pctbPropInfo", icpr.CERTTRANSBLOB), ("ErrorCode", ULONG))
+
+
 class GetCAProperty(DCOMCALL):
     opnum = 7
     structure = (("pwszAuthority", LPWSTR), ("PropID", DWORD), ("PropIndex", DWORD), ("PropType", DWORD))
@@ -113,6 +143,10 @@ class Ping2Response(DCOMANSWER):
 
 def octets(blob):
     return b"".join(blob["pb"]) if blob["cb"] else b""
+
+
+def asks():
+    return bool(A.id or A.serial or A.neither)
 
 
 def words(value):
@@ -182,7 +216,8 @@ def passage(dce, csr):
 
 
 def over_icpr():
-    csr = b"" if A.id else open(A.csr, "rb").read()
+    csr = b"" if asks() else open(A.csr, "rb").read()
+    A.attributes = A.attributes or A.serial
     dce = connect(A.port)
     dce.bind(icpr.MSRPC_UUID_ICPR)
     response = passage(dce, csr)
@@ -202,6 +237,31 @@ class CertRequest2(IRemUnknown):
         request["pwszAuthority"] = nul(A.ca)
         request["PropID"], request["PropIndex"], request["PropType"] = number, index, kind
         return self.ask(request)
+
+
+def listed(authority):
+    """The properties of GetCAPropertyInfo: number, type, indexed, name."""
+    request = GetCAPropertyInfo()
+    request["pwszAuthority"] = nul(A.ca)
+    response = authority.ask(request)
+    value = octets(response["pctbPropInfo"])
+    found = []
+    for at in range(0, 12 * response["pcProperty"], 12):
+        number, kind, zero, flags, name = struct.unpack_from("<iBBHI", value, at)
+        assert zero == 0 and name % 4 == 0 and name >= 12 * response["pcProperty"]
+        end = next(end for end in range(name, len(value), 2) if value[end : end + 2] == b"\0\0")
+        found.append([number, kind, flags, value[name:end].decode("utf-16le")])
+    return found
+
+
+def answered(authority):
+    """Number and type of whatever GetCAProperty has a value for."""
+    found = []
+    for number in range(0x40):
+        for kind in (1, 2, 3, 4):
+            if status(lambda: authority.value(number, 0, kind)) == "0x0":
+                found.append([number, kind])
+    return found
 
 
 def status(call):
@@ -241,13 +301,23 @@ def over_dcom():
         certificate = GetCACert()
         certificate["fchain"], certificate["pwszAuthority"] = 0, nul(A.ca)
         said["certificate is signing"] = octets(authority.ask(certificate)["pctbOut"]).hex() == said["signing"]
-        request = Request2()
+        if A.properties:
+            said["listed"], said["answered"] = listed(authority), answered(authority)
+        info = GetCAPropertyInfo()
+        info["pwszAuthority"] = nul("Another CA")
+        said["listed of another"] = status(lambda: authority.ask(info))
+        for name, which in [("name without a name", 0x6E616D65), ("info", 0x696E666F), ("type", 0x74797065)]:
+            certificate = GetCACert()
+            certificate["fchain"], certificate["pwszAuthority"] = which, nul("" if "without" in name else A.ca)
+            said[name] = octets(authority.ask(certificate)["pctbOut"]).hex()
+        request = Request() if A.old else Request2()
         request["pwszAuthority"] = nul(A.ca)
         request["dwFlags"] = A.flags
-        request["pwszSerialNumber"] = nul("")
+        if not A.old:
+            request["pwszSerialNumber"] = nul(A.serial)
         request["pdwRequestId"] = A.id
-        request["pwszAttributes"] = nul(A.attributes.replace("\\n", "\n"))
-        request["pctbRequest"] = blob(b"" if A.id else open(A.csr, "rb").read())
+        request["pwszAttributes"] = nul((A.attributes or (A.serial if A.old else "")).replace("\\n", "\n"))
+        request["pctbRequest"] = blob(b"" if asks() else open(A.csr, "rb").read())
         response = authority.ask(request)
         message = words(octets(response["pctbDispositionMessage"]))
         said.update(result(response, message, octets(response["pctbEncodedCert"])))

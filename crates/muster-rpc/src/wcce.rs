@@ -10,9 +10,9 @@ pub use attributes::{
     sanitized_short,
 };
 pub use property::{
-    PropertyId, PropertyType, ca_certificate, ca_property, parse_ca_certificate, parse_ca_property,
-    parse_octets, parse_ping, parse_pong, ping, ping_response, property_lines, property_response,
-    property_text,
+    CaInfo, PropertyId, PropertyType, ca_certificate, ca_property, parse_ca_certificate, parse_ca_property,
+    parse_octets, parse_ping, parse_pong, ping, ping_response, property_info_response, property_lines,
+    property_response, property_text,
 };
 pub use request::{CertReply, CertRequest, Disposition, Form, RequestFlags};
 
@@ -34,6 +34,8 @@ pub const PING: u16 = 5;
 pub const REQUEST2: u16 = 6;
 /// `ICertRequestD2::GetCAProperty`.
 pub const GET_CA_PROPERTY: u16 = 7;
+/// `ICertRequestD2::GetCAPropertyInfo`.
+pub const GET_CA_PROPERTY_INFO: u16 = 8;
 /// `ICertRequestD2::Ping2`.
 pub const PING2: u16 = 9;
 

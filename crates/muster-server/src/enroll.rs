@@ -393,6 +393,26 @@ impl Enrollment {
         }
     }
 
+    /// The same, of the request that was answered with the certificate of this serial number.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchRequest`] for a certificate of somebody else as for an unknown one.
+    pub async fn status_by_serial(
+        &self,
+        caller: &Caller,
+        endpoint: &Endpoint,
+        serial: &str,
+        record: &mut Record,
+    ) -> Result<Reply, ServiceError> {
+        let unknown = || ServiceError::NoSuchRequest(serial.to_owned());
+        let number: Serial = serial.parse().map_err(|_| unknown())?;
+        let found = self.store.certificate(number).await?.ok_or_else(unknown)?;
+        match self.status(caller, endpoint, found.summary.id, record).await {
+            Err(ServiceError::NoSuchRequest(_)) => Err(unknown()),
+            outcome => outcome,
+        }
+    }
+
     /// Issues a request that an officer approved.
     async fn resume(
         &self,

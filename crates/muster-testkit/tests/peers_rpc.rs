@@ -2,6 +2,8 @@
 
 #[path = "rpc/bounds.rs"]
 mod bounds;
+#[path = "rpc/methods.rs"]
+mod methods;
 mod rpc;
 
 use std::io::{Read, Write};
@@ -285,7 +287,11 @@ fn impacket_finds_activates_and_enrolls() {
                 ("sanitized", json!(CA_NAME)),
                 ("short", json!(CA_NAME)),
                 ("dns", json!("localhost")),
-                ("kind", json!("00000000")),
+                // CAINFO: 40 octets, enterprise root, a certificate of each kind, the largest property is 0x28.
+                (
+                    "kind",
+                    json!("28000000000000000100000001000000000000002800000000000000000000000000000000000000"),
+                ),
                 ("signing", json!(hex)),
                 ("certificate is signing", json!(true)),
                 ("queried", json!(true)),

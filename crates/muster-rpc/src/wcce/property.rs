@@ -1,8 +1,8 @@
-//! What an authority says of itself: `GetCAProperty`, `GetCACert`, `Ping` and `Ping2`.
+//! What an authority says of itself: `GetCAProperty`, `GetCAPropertyInfo`, `GetCACert`, `Ping` and `Ping2`.
 
 use crate::client::RpcError;
 use crate::dcom::{Version, parse_this, read_that, that, this};
-use crate::ndr::{NdrError, Reader};
+use crate::ndr::{NdrError, Reader, Writer, wide};
 use crate::status::HResult;
 use crate::uuid::Uuid;
 use crate::wcce::{MAX_TEXT, read_blob, words, write_blob};
@@ -83,6 +83,64 @@ impl PropertyId {
             Self::ExchangeCertificateCount => (0x0e, PropertyType::Long),
             Self::SanitizedShortName => (0x28, PropertyType::Text),
         }
+    }
+
+    /// Whether an authority may have several values of it, by index.
+    #[must_use]
+    pub const fn is_indexed(self) -> bool {
+        match self {
+            Self::SigningCertificate | Self::Chain | Self::ExchangeCertificate => true,
+            Self::Name
+            | Self::SanitizedName
+            | Self::Kind
+            | Self::DnsName
+            | Self::Templates
+            | Self::SigningCertificateCount
+            | Self::ExchangeCertificateCount
+            | Self::SanitizedShortName => false,
+        }
+    }
+
+    /// What people call it: the headings of MS-WCCE 3.2.1.4.3.2.
+    #[must_use]
+    pub const fn display_name(self) -> &'static str {
+        match self {
+            Self::Name => "Certification Authority Name",
+            Self::SanitizedName => "Sanitized CA Name",
+            Self::Kind => "CA Type",
+            Self::SigningCertificate => "CA Signature Certificate",
+            Self::Chain => "CA Signing Certificate Chain",
+            Self::ExchangeCertificate => "CA Exchange Certificate",
+            Self::DnsName => "CA Fully Qualified DNS",
+            Self::Templates => "Configured Certificate Templates",
+            Self::SigningCertificateCount => "CA Signature Certificate Count",
+            Self::ExchangeCertificateCount => "CA Exchange Certificate Count",
+            Self::SanitizedShortName => "CA Sanitized Short Name",
+        }
+    }
+}
+
+/// What an authority says of itself in numbers (MS-WCCE 2.2.2.4): the value of its type and of every count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CaInfo {
+    /// 0 enterprise root, 1 enterprise subordinate, 3 standalone root, 4 standalone subordinate.
+    pub kind: u32,
+    /// Signing certificates.
+    pub signing_certificates: u32,
+    /// Exchange certificates.
+    pub exchange_certificates: u32,
+}
+
+impl CaInfo {
+    /// `CAINFO`, 40 octets: no exit modules, no separation of roles, no recovery agents.
+    #[must_use]
+    pub fn to_octets(self) -> Vec<u8> {
+        let largest =
+            PropertyId::ALL.into_iter().map(|property| property.codes().0).max().unwrap_or_default();
+        let mut writer = Writer::new();
+        writer.u32(40).u32(self.kind).u32(self.signing_certificates).u32(self.exchange_certificates);
+        writer.u32(0).u32(largest).u32(0).u32(0).u32(0).u32(0);
+        writer.finish()
     }
 }
 
@@ -187,6 +245,26 @@ pub fn property_response(result: HResult, value: &[u8]) -> Vec<u8> {
     })
 }
 
+/// The results of `GetCAPropertyInfo`, as octets: number, encoding and name of each property (MS-WCCE 2.2.2.3.1).
+#[must_use]
+pub fn property_info_response(result: HResult, properties: &[PropertyId]) -> Vec<u8> {
+    const ENTRY: usize = 12;
+    let (mut entries, mut names) = (Writer::new(), Writer::new());
+    for property in properties {
+        let (id, encoding) = property.codes();
+        let [encoding, ..] = encoding.code().to_le_bytes();
+        entries.u32(id).u8(encoding).u8(0).u16(property.is_indexed().into());
+        // From the first entry on, at a multiple of four.
+        entries.count(properties.len() * ENTRY + names.position());
+        names.octets(&wide(property.display_name())).align(4);
+    }
+    that(|writer| {
+        writer.count(properties.len());
+        write_blob(writer, &[entries.finish(), names.finish()].concat());
+        writer.u32(result.0);
+    })
+}
+
 /// The results of `GetCAProperty` and `GetCACert`.
 ///
 /// # Errors
@@ -217,4 +295,38 @@ pub fn property_lines(value: &[u8]) -> Vec<String> {
         lines.pop();
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_listed_with_names_behind_them() {
+        let listed = property_info_response(HResult::OK, &[PropertyId::Kind, PropertyId::Chain]);
+        let mut reader = Reader::new(&listed);
+        read_that(&mut reader).unwrap();
+        assert_eq!(reader.u32(), Ok(2));
+        let blob = read_blob(&mut reader, "the properties").unwrap();
+        // CATRANSPROP twice: number, type, 0, flags, where the name is.
+        let entries = [10, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0, 0, 13, 0, 0, 0, 3, 0, 1, 0, 40, 0, 0, 0];
+        assert_eq!(blob.get(..24), Some(&entries[..]));
+        assert_eq!(words(blob.get(24..40).unwrap()), "CA Type");
+        assert_eq!(words(blob.get(40..).unwrap()), "CA Signing Certificate Chain");
+        assert_eq!((reader.u32(), reader.rest().len()), (Ok(0), 0));
+
+        let none = property_info_response(HResult::INVALID_ARGUMENT, &[]);
+        let mut reader = Reader::new(&none);
+        read_that(&mut reader).unwrap();
+        assert_eq!([reader.u32(), reader.u32(), reader.u32()], [Ok(0), Ok(0), Ok(0)]);
+        assert_eq!(reader.u32(), Ok(HResult::INVALID_ARGUMENT.0));
+    }
+
+    #[test]
+    fn numbers_of_an_authority_are_one_structure() {
+        let info = CaInfo { kind: 1, signing_certificates: 2, exchange_certificates: 3 }.to_octets();
+        let (numbers, rest) = info.as_chunks::<4>();
+        let numbers: Vec<u32> = numbers.iter().copied().map(u32::from_le_bytes).collect();
+        assert_eq!((numbers, rest), (vec![40, 1, 2, 3, 0, 0x28, 0, 0, 0, 0], &[][..]));
+    }
 }

@@ -6,7 +6,8 @@ use muster_proto::wcce::build_certs_only;
 use muster_rpc::ndr::NdrError;
 use muster_rpc::status::HResult;
 use muster_rpc::wcce::{
-    PropertyId, parse_ca_certificate, parse_ca_property, parse_ping, ping_response, property_response,
+    CaInfo, PropertyId, parse_ca_certificate, parse_ca_property, parse_ping, ping_response,
+    property_info_response, property_response,
 };
 
 use x509_cert::Certificate;
@@ -36,26 +37,48 @@ fn text(text: &str) -> Vec<u8> {
 /// `Ping` and `Ping2`.
 pub(super) fn ping(rpc: &Rpc, stub: &[u8]) -> Result<Vec<u8>, NdrError> {
     let authority = parse_ping(stub)?;
-    let known = rpc.is_called(authority.as_deref());
+    // Who pings may leave the name out (MS-WCCE 3.2.1.4.2.3).
+    let authority = authority.filter(|name| !name.is_empty());
+    let known = authority.is_none() || rpc.is_called(authority.as_deref());
     Ok(ping_response(if known { HResult::OK } else { HResult::INVALID_ARGUMENT }))
 }
 
 /// `GetCACert`.
 pub(super) fn certificate(rpc: &Rpc, stub: &[u8]) -> Result<Vec<u8>, NdrError> {
+    // GETCERT_CASIGCERT, GETCERT_CACERTBYINDEX of the first, GETCERT_CAXCHGCERT, and words.
+    const SIGNING: u32 = 0;
+    const FIRST: u32 = 0x6374_0000;
+    const EXCHANGE: u32 = 1;
+    const NAME: u32 = 0x6e61_6d65;
+    const SANITIZED: u32 = 0x7361_6e69;
+    const TYPE: u32 = 0x7479_7065;
+    const INFO: u32 = 0x696e_666f;
     let (which, authority) = parse_ca_certificate(stub)?;
-    if !rpc.is_called(authority.as_deref()) {
+    let [name, sanitized, _] = &rpc.names;
+    // Who asks for the name does not know it.
+    if !matches!(which, NAME | SANITIZED) && !rpc.is_called(authority.as_deref()) {
         return Ok(answer(Err(HResult::INVALID_ARGUMENT)));
     }
-    let [name, sanitized, _] = &rpc.names;
     Ok(answer(match which {
-        // GETCERT_CASIGCERT, GETCERT_CAXCHGCERT, and the words `name`, `sani`, `type`.
-        0 | 0x6374_0000 => Ok(signing(rpc)),
-        1 => exchange(rpc),
-        0x6e61_6d65 => Ok(text(name)),
-        0x7361_6e69 => Ok(text(sanitized)),
-        0x7479_7065 => Ok(kind(rpc).to_le_bytes().to_vec()),
+        SIGNING | FIRST => Ok(signing(rpc)),
+        EXCHANGE => exchange(rpc),
+        NAME => Ok(text(name)),
+        SANITIZED => Ok(text(sanitized)),
+        TYPE => Ok(kind(rpc).to_le_bytes().to_vec()),
+        INFO => Ok(info(rpc)),
         _ => Err(HResult::INVALID_ARGUMENT),
     }))
+}
+
+/// `GetCAPropertyInfo`: what [`property`] answers.
+pub(super) fn property_info(rpc: &Rpc, stub: &[u8]) -> Result<Vec<u8>, NdrError> {
+    // Its only argument is that of a ping.
+    let known = rpc.is_called(parse_ping(stub)?.as_deref());
+    Ok(if known {
+        property_info_response(HResult::OK, &PropertyId::ALL)
+    } else {
+        property_info_response(HResult::INVALID_ARGUMENT, &[])
+    })
 }
 
 /// `GetCAProperty`.
@@ -74,9 +97,9 @@ pub(super) async fn property(rpc: &Rpc, peer: &Peer, stub: &[u8]) -> Result<Vec<
         PropertyId::Name => Ok(text(name)),
         PropertyId::SanitizedName => Ok(text(sanitized)),
         PropertyId::SanitizedShortName => Ok(text(short)),
-        PropertyId::Kind => Ok(kind(rpc).to_le_bytes().to_vec()),
-        PropertyId::SigningCertificateCount | PropertyId::ExchangeCertificateCount => {
-            Ok(1_u32.to_le_bytes().to_vec())
+        // Each is one number of the same structure (MS-WCCE 3.2.1.4.3.2.10, .11, .14).
+        PropertyId::Kind | PropertyId::SigningCertificateCount | PropertyId::ExchangeCertificateCount => {
+            Ok(info(rpc))
         }
         PropertyId::SigningCertificate => first(Ok(signing(rpc))),
         PropertyId::Chain => first(build_certs_only(&[&signing(rpc)]).map_err(|_| HResult::FAIL)),
@@ -93,6 +116,10 @@ fn signing(rpc: &Rpc) -> Vec<u8> {
 fn exchange(rpc: &Rpc) -> Result<Vec<u8>, HResult> {
     let certificate = rpc.enrollment.exchange.load_full();
     certificate.map(|certificate| certificate.to_vec()).ok_or(HResult::PROPERTY_EMPTY)
+}
+
+fn info(rpc: &Rpc) -> Vec<u8> {
+    CaInfo { kind: kind(rpc), signing_certificates: 1, exchange_certificates: 1 }.to_octets()
 }
 
 fn kind(rpc: &Rpc) -> u32 {

@@ -15,11 +15,12 @@ use muster_rpc::ndr::{NdrError, Reader};
 use muster_rpc::server::Call;
 use muster_rpc::status::{FaultStatus, HResult};
 use muster_rpc::wcce::{
-    CERT_SERVER_REQUEST, CertReply, CertRequest, Disposition, GET_CA_CERT, GET_CA_PROPERTY, PING, PING2,
-    REQUEST, REQUEST2, attribute_lines,
+    CERT_SERVER_REQUEST, CertReply, CertRequest, Disposition, GET_CA_CERT, GET_CA_PROPERTY,
+    GET_CA_PROPERTY_INFO, PING, PING2, REQUEST, REQUEST2, attribute_lines,
 };
 
 use super::{Rpc, mapper, properties};
+use crate::auth::serial_of;
 use crate::config::Endpoint;
 use crate::decode;
 use crate::enroll::Reply;
@@ -48,7 +49,7 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
     if call.interface == Interface::CertPassage {
         return match (call.opnum, CertRequest::parse_passage(stub)) {
             (CERT_SERVER_REQUEST, Ok(request)) => {
-                Ok(request_for(rpc, peer, &rpc.settings.passage, request).await.to_passage())
+                Ok(request_for(rpc, peer, &rpc.settings.passage, by_attributes(request)).await.to_passage())
             }
             // Attributes that do not end with NUL (MS-ICPR 3.2.4.1.1).
             (CERT_SERVER_REQUEST, Err(NdrError::Text(_))) => {
@@ -69,7 +70,7 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
     let endpoint = &rpc.settings.object;
     match (call.interface, call.opnum) {
         (Interface::CertRequest | Interface::CertRequest2, REQUEST) => {
-            let request = CertRequest::parse_request(stub).map_err(unreadable)?;
+            let request = by_attributes(CertRequest::parse_request(stub).map_err(unreadable)?);
             Ok(request_for(rpc, peer, endpoint, request).await.to_object())
         }
         (Interface::CertRequest2, REQUEST2) => {
@@ -84,6 +85,9 @@ pub(super) async fn answer(rpc: &Rpc, peer: &Peer, call: &Call) -> Result<Vec<u8
         }
         (Interface::CertRequest2, GET_CA_PROPERTY) => {
             properties::property(rpc, peer, stub).await.map_err(unreadable)
+        }
+        (Interface::CertRequest2, GET_CA_PROPERTY_INFO) => {
+            properties::property_info(rpc, stub).map_err(unreadable)
         }
         (Interface::RemUnknown, QUERY_INTERFACE) => {
             let (_, references, iids) = parse_query_interface(stub).map_err(unreadable)?;
@@ -130,10 +134,21 @@ fn failed(result: HResult, request_id: u32, message: String) -> CertReply {
     CertReply { result, request_id, disposition, response, certificate, message }
 }
 
+/// Where a method has no argument for it, the serial number of a certificate is asked about in place of attributes
+/// (MS-WCCE 3.2.1.4.2.1.3), and the number of the request does not count.
+fn by_attributes(request: CertRequest) -> CertRequest {
+    let serial = request.attributes.as_deref().map(str::trim);
+    match serial.filter(|text| request.request.is_empty() && !text.is_empty() && !text.contains(':')) {
+        Some(serial) => CertRequest { serial: Some(serial.to_owned()), request_id: 0, ..request },
+        None => request,
+    }
+}
+
 /// One request or query, with its event in the log and, if it is refused, its record in the audit log.
 async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, mut request: CertRequest) -> CertReply {
-    // Some clients say "none" so.
-    request.serial = request.serial.filter(|serial| !serial.is_empty());
+    // Some clients say "none" so. What is shown of it later is no longer than any, and nothing but letters and digits.
+    let readable = |text: String| text.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    request.serial = request.serial.filter(|serial| !serial.is_empty()).map(readable);
     let mut record = Record::begin(peer.address, &endpoint.uri);
     let state = &rpc.state;
     let asks = request.request.is_empty();
@@ -152,11 +167,7 @@ async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, mut request: C
         return failed(HResult::INVALID_ARGUMENT, 0, String::new());
     }
     let full = request.flags.full_response;
-    let outcome = match decide(rpc, peer, endpoint, request, &mut record).await {
-        Ok(reply) => encode(rpc, reply, full),
-        Err(error) => Err(error),
-    };
-    match outcome {
+    match decide(rpc, peer, endpoint, request, &mut record).await {
         Ok(reply) => {
             record.end(0, "ok", None);
             reply
@@ -179,17 +190,22 @@ async fn decide(
     endpoint: &Endpoint,
     request: CertRequest,
     record: &mut Record,
-) -> Result<Reply, ServiceError> {
-    let enrollment = &rpc.enrollment;
+) -> Result<CertReply, ServiceError> {
+    let (enrollment, full) = (&rpc.enrollment, request.flags.full_response);
     // Before anybody is looked up: what is found then is true as long as this does not change.
     record.seen = Some(enrollment.store.generations().await?);
     let caller = caller(rpc, peer).await?;
     record.authenticated(&caller);
     if request.request.is_empty() {
-        return match (RequestId::new(request.request_id), request.serial) {
-            (Some(id), None) => enrollment.status(&caller, endpoint, id, record).await,
-            // By serial number nothing is found here.
-            (_, serial) => Err(ServiceError::NoSuchRequest(serial.unwrap_or_default())),
+        let reply = match (RequestId::new(request.request_id), request.serial) {
+            (Some(id), None) => enrollment.status(&caller, endpoint, id, record).await?,
+            (_, serial) => {
+                enrollment.status_by_serial(&caller, endpoint, &serial.unwrap_or_default(), record).await?
+            }
+        };
+        return match reply {
+            Reply::Issued { id, certificate } if is_revoked(rpc, &certificate).await? => Ok(revoked(id)),
+            reply @ (Reply::Issued { .. } | Reply::Pending { .. }) => encode(rpc, reply, full),
         };
     }
     let _company = enrollment.store.expect_write();
@@ -209,7 +225,23 @@ async fn decide(
         let names: String = dropped.join(", ").chars().filter(|c| !c.is_control()).take(200).collect();
         tracing::info!(reference = record.reference, names, "attributes of a request are not used");
     }
-    enrollment.submit(&caller, endpoint, submission, record).await
+    let reply = enrollment.submit(&caller, endpoint, submission, record).await?;
+    encode(rpc, reply, full)
+}
+
+async fn is_revoked(rpc: &Rpc, certificate: &[u8]) -> Result<bool, ServiceError> {
+    let Some(serial) = serial_of(certificate) else { return Ok(false) };
+    let found = rpc.enrollment.store.certificate(serial).await?;
+    Ok(found.is_some_and(|certificate| certificate.summary.revocation.is_some()))
+}
+
+/// That is all that is said of it (MS-WCCE 3.2.1.4.3.1.2).
+fn revoked(id: RequestId) -> CertReply {
+    CertReply {
+        result: HResult::OK,
+        disposition: Disposition::Revoked,
+        ..failed(HResult::OK, id.number(), "Revoked".to_owned())
+    }
 }
 
 fn encode(rpc: &Rpc, reply: Reply, full: bool) -> Result<CertReply, ServiceError> {
