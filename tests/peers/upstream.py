@@ -25,6 +25,7 @@ DOING is issue (which issues), or one of these:
   internal            fault of WCF itself                       bare-fault          fault without detail
   no-authority        RPC_S_SERVER_UNAVAILABLE                  broken-call         RPC_S_CALL_FAILED, after it issued
   no-permission       E_ACCESSDENIED of the authority           wrong-address       DestinationUnreachable
+  odd-code            E_UNEXPECTED, after it issued
 """
 import argparse
 import base64
@@ -428,6 +429,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         certificate = certify(doing, request, who)
         if doing == "broken-call":
             return refusal(relates_to, 0x800706BE, "The remote procedure call failed.", False)
+        if doing == "odd-code":
+            return refusal(relates_to, 0x8000FFFF, "Catastrophic failure", False)
         other = certify("issue", request, who) if doing == "two" else certificate
         key = OTHER_KEY if doing == "forged-response" else None
         response = None if doing == "no-response" else cmc_response(0, "Issued", certificate=other, key=key)

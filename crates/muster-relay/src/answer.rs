@@ -44,14 +44,26 @@ pub enum Answer {
         /// The words of the upstream or its authority.
         message: String,
     },
-    /// The question was not taken: the upstream or its authority failed with this code, or, where a request was asked
-    /// for, knows none with that number for whoever asks. Nobody has decided about a request.
+    /// The question was not taken: the upstream or its authority refused it with this code, or, where a request was asked
+    /// for, knows none with that number for whoever asks. Nobody has decided about a request. Where a certificate was
+    /// asked for, the code is one of those after which there is none.
     NotTaken {
         /// The code.
         hresult: u32,
         /// The words of the upstream or its authority.
         message: String,
     },
+}
+
+/// What a fault is the answer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// For a certificate: there may be one now.
+    Submit,
+    /// For the request with this number.
+    Query(u32),
+    /// For the key exchange certificate.
+    Exchange,
 }
 
 /// What was asked.
@@ -62,6 +74,13 @@ pub(crate) enum Question<'a> {
 }
 
 impl Question<'_> {
+    pub(crate) const fn asked(&self) -> Asked {
+        match self {
+            Self::Submit(_) => Asked::Submit,
+            Self::Query(asked, _) => Asked::Query(*asked),
+        }
+    }
+
     fn expected(&self) -> &Expected {
         match self {
             Self::Submit(expected) | Self::Query(_, expected) => expected,
@@ -131,8 +150,8 @@ fn check(issued: &Issued, issuers: &[Vec<u8>], expected: &Expected) -> Result<()
     Err(Distrust::Response(last))
 }
 
-/// A fault of an upstream. `asked` is the number of a request that was asked for.
-pub(crate) fn judge_fault(fault: &Fault, asked: Option<u32>) -> Result<Answer, RelayError> {
+/// A fault of an upstream.
+pub(crate) fn judge_fault(fault: &Fault, asked: Asked) -> Result<Answer, RelayError> {
     let why = describe(fault);
     match &fault.kind {
         FaultKind::Enrollment(detail) => refusal(detail, fault.reason.trim(), why, asked),
@@ -151,7 +170,7 @@ fn refusal(
     detail: &CertificateEnrollmentWSDetail,
     reason: &str,
     why: String,
-    asked: Option<u32>,
+    asked: Asked,
 ) -> Result<Answer, RelayError> {
     let request_id = number(detail.request_id.as_ref());
     let denied = || Answer::Denied {
@@ -161,30 +180,59 @@ fn refusal(
         message: reason.to_owned(),
     };
     let not_taken = |code: Hresult| Answer::NotTaken { hresult: code.code(), message: reason.to_owned() };
-    match (detail.invalid_request, detail.error_code, asked) {
-        (true, _, None) => Ok(denied()),
+    let call = detail.error_code.map(|code| (code, call(code)));
+    match (detail.invalid_request, call, asked) {
+        // The authority has decided (MS-WSTEP 3.1.4.1.3.7), unless the code says that it was not heard.
+        (true, None | Some((_, Call::Refused | Call::Unlisted)), Asked::Submit | Asked::Exchange) => {
+            Ok(denied())
+        }
         // Of a request that it does not know, or not for whoever asks, a server gives no number.
-        (true, _, Some(asked)) if request_id == Some(asked) => Ok(denied()),
-        (true, Some(code), Some(_)) => Ok(not_taken(code)),
+        (true, _, Asked::Query(asked)) if request_id == Some(asked) => Ok(denied()),
+        (true, Some((code, _)), Asked::Query(_)) => Ok(not_taken(code)),
         // Our own server's word for a request that it passed on without knowing what became of it.
-        (false, Some(Hresult::CERTSRV_E_BAD_REQUESTSTATUS), _) => Err(RelayError::Failed { why }),
-        (false, Some(code), _) => match call(code) {
-            Call::Answered => Ok(not_taken(code)),
-            Call::NotMade => Err(RelayError::NoAuthority { why }),
-            Call::Broken => Err(RelayError::Failed { why }),
-        },
-        (true, None, Some(_)) | (false, None, _) => Err(RelayError::Failed { why }),
+        (false, Some((Hresult::CERTSRV_E_BAD_REQUESTSTATUS, _)), _) => Err(RelayError::Failed { why }),
+        (_, Some((_, Call::NotMade)), _) => Err(RelayError::NoAuthority { why }),
+        (_, Some((_, Call::Broken)), _) => Err(RelayError::Failed { why }),
+        (false, Some((code, Call::Refused)), _) => Ok(not_taken(code)),
+        // It can have come at any time, after the authority has issued as well.
+        (false, Some((_, Call::Unlisted)), Asked::Submit) => Err(RelayError::Failed { why }),
+        (false, Some((code, Call::Unlisted)), Asked::Query(_) | Asked::Exchange) => Ok(not_taken(code)),
+        (true, None, Asked::Query(_)) | (false, None, _) => Err(RelayError::Failed { why }),
     }
 }
 
 /// What a code tells of an upstream's call to its authority.
+#[derive(Clone, Copy)]
 enum Call {
-    /// The code is the authority's answer.
-    Answered,
+    /// The authority, or the upstream before it asked, said no, and nothing was issued.
+    Refused,
     /// The authority was not called.
     NotMade,
     /// The call was made and did not come back.
     Broken,
+    /// Nothing that is known here.
+    Unlisted,
+}
+
+/// Codes that come instead of a certificate, and not after one: of permissions, of templates, of what a request must be
+/// like (MS-WCCE 3.2.1.4.2.1, 3.2.2.6.2.1; MS-ERREF 2.1).
+const fn is_refusal(code: u32) -> bool {
+    matches!(
+        code,
+        // E_ACCESSDENIED, and E_INVALIDARG of an authority by another name.
+        0x8007_0005 | 0x8007_0057
+            // CRYPT_E_INVALID_MSG_TYPE, CRYPT_E_NO_SIGNER, CRYPT_E_ASN1_*: the request cannot be read.
+            | 0x8009_1004 | 0x8009_200E | 0x8009_3100..=0x8009_31FF
+            // CERTSRV_E_BAD_REQUESTSUBJECT, and CERTSRV_E_SERVER_SUSPENDED, which takes no requests.
+            | 0x8009_4001 | 0x8009_4006
+            // CERTSRV_E_RESTRICTEDOFFICER to CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE.
+            | 0x8009_4009..=0x8009_400E
+            // CERTSRV_E_ENROLL_DENIED, _TEMPLATE_DENIED, _ADMIN_DENIED_REQUEST, _NO_POLICY_SERVER, _WEAK_SIGNATURE_OR_KEY,
+            // _KEY_ATTESTATION_NOT_SUPPORTED, _ENCRYPTION_CERT_REQUIRED.
+            | 0x8009_4011 | 0x8009_4012 | 0x8009_4014..=0x8009_4018
+            // CERTSRV_E_UNSUPPORTED_CERT_TYPE to CERTSRV_E_KEY_ATTESTATION: what the template says.
+            | 0x8009_4800..=0x8009_481A
+    )
 }
 
 const fn call(code: Hresult) -> Call {
@@ -213,8 +261,10 @@ const fn call(code: Hresult) -> Call {
         || code >> 16 == DCOM
     {
         Call::Broken
+    } else if is_refusal(code) {
+        Call::Refused
     } else {
-        Call::Answered
+        Call::Unlisted
     }
 }
 
@@ -239,7 +289,7 @@ mod tests {
     }
 
     /// Whether it came to a decision, and otherwise whether the request may be there.
-    fn outcome(fault: &Fault, asked: Option<u32>) -> &'static str {
+    fn outcome(fault: &Fault, asked: Asked) -> &'static str {
         match judge_fault(fault, asked) {
             Ok(Answer::Denied { .. }) => "denied",
             Ok(Answer::NotTaken { .. }) => "not taken",
@@ -265,12 +315,25 @@ mod tests {
             (Some(0x8007_05B4), false, "unknown"),
             (Some(0x8001_0108), false, "unknown"),
             (Some(0x8001_0105), false, "unknown"),
+            // Whatever else is said with them.
+            (Some(0x8007_06BE), true, "unknown"),
+            (Some(0x8007_06BA), true, "not submitted"),
             (Some(0x8007_0005), false, "not taken"),
+            (Some(0x8009_4012), false, "not taken"),
+            (Some(0x8009_4800), false, "not taken"),
+            (Some(0x8009_310B), false, "not taken"),
+            // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, ERROR_DISK_FULL, CERTSRV_E_PROPERTY_EMPTY: whenever it was.
+            (Some(0x8000_4005), false, "unknown"),
+            (Some(0x8000_FFFF), false, "unknown"),
+            (Some(0x8007_000E), false, "unknown"),
+            (Some(0x8007_0070), false, "unknown"),
+            (Some(0x8009_4004), false, "unknown"),
+            (Some(0x8000_4005), true, "denied"),
             // CERTSRV_E_BAD_REQUESTSTATUS, of another relay whose own call broke.
             (Some(0x8009_4003), false, "unknown"),
             (None, false, "unknown"),
         ] {
-            assert_eq!(outcome(&fault(code, invalid, None), None), expected, "{code:x?} {invalid}");
+            assert_eq!(outcome(&fault(code, invalid, None), Asked::Submit), expected, "{code:x?} {invalid}");
         }
     }
 
@@ -278,9 +341,13 @@ mod tests {
     fn query_is_denied_only_by_a_fault_with_its_number() {
         let code = Some(0x8009_4014);
         for (id, expected) in [(Some("7"), "denied"), (Some("8"), "not taken"), (None, "not taken")] {
-            assert_eq!(outcome(&fault(code, true, id), Some(7)), expected, "{id:?}");
+            assert_eq!(outcome(&fault(code, true, id), Asked::Query(7)), expected, "{id:?}");
         }
-        assert_eq!(outcome(&fault(None, true, None), Some(7)), "unknown");
+        assert_eq!(outcome(&fault(None, true, None), Asked::Query(7)), "unknown");
+        // A question can be repeated; that there is no such certificate is an answer.
+        for asked in [Asked::Query(7), Asked::Exchange] {
+            assert_eq!(outcome(&fault(Some(0x8000_4001), false, None), asked), "not taken", "{asked:?}");
+        }
     }
 
     #[test]
@@ -293,7 +360,7 @@ mod tests {
             (kind(FaultKind::DestinationUnreachable), "not submitted"),
             (kind(FaultKind::FailedAuthentication), "not submitted"),
         ] {
-            assert_eq!(outcome(&fault, None), expected, "{fault:?}");
+            assert_eq!(outcome(&fault, Asked::Submit), expected, "{fault:?}");
         }
     }
 }

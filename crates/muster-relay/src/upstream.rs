@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::answer::{Answer, Question, judge, judge_fault};
+use crate::answer::{Answer, Asked, Question, judge, judge_fault};
 use crate::error::{Distrust, RelayError};
 use crate::identity::UpstreamIdentity;
 
@@ -137,7 +137,7 @@ impl Upstream {
             Said::Response(
                 RequestSecurityTokenResponse::Issued(_) | RequestSecurityTokenResponse::Pending(_),
             ) => Err(other),
-            Said::Fault(fault) => match judge_fault(&fault, None)? {
+            Said::Fault(fault) => match judge_fault(&fault, Asked::Exchange)? {
                 Answer::Denied { message: why, .. } | Answer::NotTaken { message: why, .. } => {
                     Err(RelayError::Refused { why })
                 }
@@ -153,13 +153,7 @@ impl Upstream {
     ) -> Result<Answer, RelayError> {
         match said {
             Said::Response(response) => judge(question, response, &self.settings.issuers),
-            Said::Fault(fault) => judge_fault(
-                &fault,
-                match question {
-                    Question::Submit(_) => None,
-                    Question::Query(asked, _) => Some(asked),
-                },
-            ),
+            Said::Fault(fault) => judge_fault(&fault, question.asked()),
         }
     }
 

@@ -169,8 +169,18 @@ fn certificate_without_cmc_response_is_taken() {
 #[test]
 fn message_that_may_have_arrived_is_never_repeated() {
     let Some(bed) = Bed::start() else { return };
-    let cases =
-        ["drop", "half", "huge", "gzip", "garbage", "iis-error", "internal", "bare-fault", "broken-call"];
+    let cases = [
+        "drop",
+        "half",
+        "huge",
+        "gzip",
+        "garbage",
+        "iis-error",
+        "internal",
+        "bare-fault",
+        "broken-call",
+        "odd-code",
+    ];
     for (number, doing) in cases.into_iter().enumerate() {
         let error = run(bed.submit(doing)).unwrap_err();
         assert!(error.may_have_been_submitted(), "{doing}: {error:?}");

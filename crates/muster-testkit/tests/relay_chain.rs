@@ -149,7 +149,17 @@ async fn upstream_that_refuses_or_is_gone_has_no_request() {
 #[test]
 fn lies_and_broken_calls_of_the_upstream_are_not_passed_on() {
     let Some(bed) = Bed::start() else { return };
-    let doings = ["issue", "deny", "drop", "wrong-key", "two", "no-authority", "broken-call"];
+    let doings = [
+        "issue",
+        "deny",
+        "no-permission",
+        "drop",
+        "wrong-key",
+        "two",
+        "no-authority",
+        "broken-call",
+        "odd-code",
+    ];
     let mut table = String::new();
     for doing in doings {
         let (url, web, ca) =
@@ -191,8 +201,13 @@ fn lies_and_broken_calls_of_the_upstream_are_not_passed_on() {
                     // Nothing came of it, so it may be asked again.
                     2
                 }
+                // A code that stands for this alone.
+                "no-permission" => {
+                    assert_eq!((code(&first), code(&again)), (0x8007_0005, 0x8007_0005));
+                    2
+                }
                 // Whether it got it or not: it does not get it twice.
-                "drop" | "broken-call" | "wrong-key" | "two" => {
+                "drop" | "broken-call" | "odd-code" | "wrong-key" | "two" => {
                     assert_eq!((code(&first), code(&again)), (0x8009_4003, 0x8009_4003), "{doing}");
                     assert!(!first.detail().invalid_request, "{doing}");
                     1
