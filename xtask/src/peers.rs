@@ -59,7 +59,7 @@ const PROGRAMS: &[Program] = &[
         name: "tshark",
         probe: &["--version"],
         package: "tshark",
-        purpose: "looking at the traffic to an authority of AD CS with Wireshark",
+        purpose: "looking at RPC with Wireshark, to an authority of AD CS and of our own server",
         variable: None,
     },
     Program {

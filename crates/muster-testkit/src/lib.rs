@@ -27,6 +27,7 @@ pub mod requests;
 pub mod server;
 pub mod site;
 pub mod tools;
+pub mod wireshark;
 
 pub use executable::Executable;
 pub use https::{Answer, Https, Identity};

@@ -2,6 +2,8 @@
 
 #[path = "rpc/bounds.rs"]
 mod bounds;
+#[path = "rpc/dissected.rs"]
+mod dissected;
 #[path = "rpc/methods.rs"]
 mod methods;
 mod rpc;
