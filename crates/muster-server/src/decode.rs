@@ -1,5 +1,6 @@
 //! From a request as the wire has it to a [`Submission`] as policy sees it. The only place where the two meet.
 
+use der::asn1::ObjectIdentifier;
 use muster_core::names::{AltName, NameAttribute, SubjectName};
 use muster_core::request::{KeyAlgorithm, PublicKey, RequestForm, RequestedNames, RequestedTemplate};
 use muster_core::{Oid, Submission};
@@ -7,10 +8,10 @@ use muster_proto::wcce::{self, CertificateRequest, ParsedRequest, RequestedName,
 
 use crate::fault::RequestFault;
 
-const BASIC_CONSTRAINTS: &str = "2.5.29.19";
-const KEY_USAGE: &str = "2.5.29.15";
-const SUBJECT_ALT_NAME: &str = "2.5.29.17";
-const SID_EXTENSION: &str = "1.3.6.1.4.1.311.25.2";
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const SID_EXTENSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.25.2");
 /// A SID may also hide in an alternative name of the kind URI.
 const SID_URI: &str = "tag:microsoft.com,2022-09-14:sid:";
 
@@ -20,7 +21,7 @@ const SID_URI: &str = "tag:microsoft.com,2022-09-14:sid:";
 /// [`RequestFault`].
 pub(crate) fn submission(raw: &[u8]) -> Result<Submission, RequestFault> {
     let parsed = CertificateRequest::parse(raw)?;
-    wcce::check_public_key(&parsed.public_key)?;
+    wcce::check_requested_key(&parsed)?;
     if parsed.archived_key {
         return Err(RequestFault::KeyArchival);
     }
@@ -132,7 +133,7 @@ fn names(parsed: &ParsedRequest) -> RequestedNames {
     add_subject(&mut names, &parsed.subject.name);
     add_alternatives(&mut names, &parsed.names);
     for extension in parsed.extensions.iter().chain(&parsed.control_extensions) {
-        match extension.oid.to_string().as_str() {
+        match extension.oid {
             // SEQUENCE { BOOLEAN TRUE … }: a CA.
             BASIC_CONSTRAINTS => names.wants_ca |= extension.value.get(2..4) == Some(&[0x01, 0x01]),
             // Bit 5 of the first octet of the BIT STRING: keyCertSign; bit 6: cRLSign.
@@ -150,7 +151,7 @@ pub(crate) fn names_of(certificate: &x509_cert::Certificate) -> RequestedNames {
     let tbs = certificate.tbs_certificate();
     add_subject(&mut names, tbs.subject());
     let extensions = tbs.extensions().into_iter().flatten();
-    for extension in extensions.filter(|extension| extension.extn_id.to_string() == SUBJECT_ALT_NAME) {
+    for extension in extensions.filter(|extension| extension.extn_id == SUBJECT_ALT_NAME) {
         match wcce::parse_general_names(extension.extn_value.as_bytes()) {
             Ok(list) => add_alternatives(&mut names, &list),
             Err(_) => names.unknown_alternatives.push("unreadable".to_owned()),
@@ -162,10 +163,9 @@ pub(crate) fn names_of(certificate: &x509_cert::Certificate) -> RequestedNames {
 fn add_subject(names: &mut RequestedNames, subject: &x509_cert::name::Name) {
     for rdn in subject.iter_rdn() {
         for pair in rdn.iter() {
-            let dotted = pair.oid.to_string();
-            match (attribute(&dotted), text(&pair.value)) {
+            match (attribute(pair.oid), text(&pair.value)) {
                 (Some(attribute), Some(value)) => names.subject.0.push((attribute, value)),
-                _ => names.unknown_subject_attributes.push(dotted),
+                _ => names.unknown_subject_attributes.push(pair.oid.to_string()),
             }
         }
     }
@@ -199,7 +199,7 @@ fn add_alternatives(names: &mut RequestedNames, list: &[RequestedName]) {
 /// The SID extension of a certificate, as text; `None` if it has none.
 pub(crate) fn sid_of(certificate: &x509_cert::Certificate) -> Option<String> {
     let extensions = certificate.tbs_certificate().extensions()?;
-    let extension = extensions.iter().find(|extension| extension.extn_id.to_string() == SID_EXTENSION)?;
+    let extension = extensions.iter().find(|extension| extension.extn_id == SID_EXTENSION)?;
     Some(sid_text(extension.extn_value.as_bytes()))
 }
 
@@ -211,19 +211,19 @@ fn sid_text(value: &[u8]) -> String {
     String::from_utf8_lossy(tail).into_owned()
 }
 
-fn attribute(dotted: &str) -> Option<NameAttribute> {
-    Some(match dotted {
-        "2.5.4.3" => NameAttribute::CommonName,
-        "2.5.4.10" => NameAttribute::Organization,
-        "2.5.4.11" => NameAttribute::OrganizationalUnit,
-        "2.5.4.7" => NameAttribute::Locality,
-        "2.5.4.8" => NameAttribute::State,
-        "2.5.4.6" => NameAttribute::Country,
-        "0.9.2342.19200300.100.1.25" => NameAttribute::DomainComponent,
-        "1.2.840.113549.1.9.1" => NameAttribute::Email,
-        "2.5.4.5" => NameAttribute::SerialNumber,
-        _ => return None,
-    })
+fn attribute(oid: ObjectIdentifier) -> Option<NameAttribute> {
+    const KNOWN: [(ObjectIdentifier, NameAttribute); 9] = [
+        (ObjectIdentifier::new_unwrap("2.5.4.3"), NameAttribute::CommonName),
+        (ObjectIdentifier::new_unwrap("2.5.4.10"), NameAttribute::Organization),
+        (ObjectIdentifier::new_unwrap("2.5.4.11"), NameAttribute::OrganizationalUnit),
+        (ObjectIdentifier::new_unwrap("2.5.4.7"), NameAttribute::Locality),
+        (ObjectIdentifier::new_unwrap("2.5.4.8"), NameAttribute::State),
+        (ObjectIdentifier::new_unwrap("2.5.4.6"), NameAttribute::Country),
+        (ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.25"), NameAttribute::DomainComponent),
+        (ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1"), NameAttribute::Email),
+        (ObjectIdentifier::new_unwrap("2.5.4.5"), NameAttribute::SerialNumber),
+    ];
+    KNOWN.iter().find(|(known, _)| *known == oid).map(|(_, attribute)| *attribute)
 }
 
 /// The text of an attribute value of one of the string types of X.520.

@@ -24,6 +24,7 @@ pub(crate) mod requests;
 mod schema;
 pub(crate) mod templates;
 pub(crate) mod tokens;
+mod watch;
 mod writer;
 
 use std::collections::HashSet;
@@ -31,7 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use muster_core::audit::{Action, Actor, Event};
 use muster_core::{RequestId, UnixTime};
 use rusqlite::config::DbConfig;
@@ -41,7 +41,8 @@ use self::hot::Prepared;
 use self::node::Node;
 use self::queue::Queue;
 use self::recent::Recent;
-use self::writer::{Job, Tx, Writer};
+use self::watch::Watch;
+use self::writer::{Job, Kept, Tx, Writer};
 use crate::Options;
 use crate::error::StoreError;
 
@@ -65,8 +66,7 @@ pub(crate) struct Sqlite {
     writer: Option<Writer>,
     readers: Mutex<Vec<Connection>>,
     ids: tokio::sync::Mutex<Ids>,
-    /// A connection for this question alone: what it read last is still in its memory, if nothing was committed.
-    generations: Mutex<Option<Connection>>,
+    watch: Arc<Watch>,
     blocked: Mutex<Blocked>,
     queue: Arc<Queue<Box<dyn Job>>>,
     recent: Recent,
@@ -120,15 +120,16 @@ impl Sqlite {
             conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
         }
         initialize(&mut conn, now)?;
-        let (queue, recent) = (Arc::default(), Recent::default());
-        let writer = Writer::start(conn, Arc::clone(&queue), recent.clone(), options.faults.clone())?;
+        let (queue, recent, watch) = (Arc::default(), Recent::default(), Arc::<Watch>::default());
+        let kept = Kept { recent: recent.clone(), watch: Arc::clone(&watch) };
+        let writer = Writer::start(conn, Arc::clone(&queue), kept, options.faults.clone())?;
         let store = Self {
             path: path.to_owned(),
             node,
             writer: Some(writer),
             readers: Mutex::default(),
             ids: tokio::sync::Mutex::default(),
-            generations: Mutex::default(),
+            watch,
             blocked: Mutex::default(),
             queue,
             recent,
@@ -150,7 +151,7 @@ impl Sqlite {
             writer: None,
             readers: Mutex::new(vec![conn]),
             ids: tokio::sync::Mutex::default(),
-            generations: Mutex::default(),
+            watch: Arc::default(),
             blocked: Mutex::default(),
             queue: Arc::default(),
             recent: Recent::default(),
@@ -258,19 +259,12 @@ impl Sqlite {
         if self.writer.as_ref().is_some_and(Writer::is_stopped) {
             return Err(StoreError::Stopped);
         }
-        let mut watch = lock(&self.generations);
-        let conn = match &mut *watch {
-            Some(conn) => conn,
-            None => watch.insert(reader(&self.path)?),
-        };
-        instance::generations(conn)
+        self.watch.counters(&self.path)
     }
 }
 
 impl Sqlite {
     pub(crate) fn is_key_blocked(&self, spki: &[u8], generation: u64) -> Result<bool, StoreError> {
-        let mut hash = [0; 32];
-        hash.iter_mut().zip(digest(&SHA256, spki).as_ref()).for_each(|(to, from)| *to = *from);
         let mut blocked = lock(&self.blocked);
         if blocked.generation < generation {
             // Read after the counter was, so it is at least as new.
@@ -278,8 +272,9 @@ impl Sqlite {
             blocked.generation = generation;
         }
         match &blocked.keys {
-            Some(keys) => Ok(keys.contains(&hash)),
-            None => self.read(|conn| certificates::is_key_blocked(conn, hash)),
+            // Mostly there is none, and nothing to be hashed.
+            Some(keys) => Ok(!keys.is_empty() && keys.contains(&lines::key_of(spki))),
+            None => self.read(|conn| certificates::is_key_blocked(conn, lines::key_of(spki))),
         }
     }
 }
@@ -337,8 +332,8 @@ fn initialize(conn: &mut Connection, now: UnixTime) -> Result<(), StoreError> {
 }
 
 fn append_first(conn: &Connection, begin: audit::Head, now: UnixTime) -> Result<(), StoreError> {
-    let (hot, recent) = (Prepared::new(conn), Recent::default());
-    let tx = Tx::new(conn, &hot, begin, &recent);
+    let (hot, kept) = (Prepared::new(conn), Kept::default());
+    let tx = Tx::new(conn, &hot, begin, &kept);
     tx.audit(&Event::new(now, Actor::Service, Action::Initialize))?;
     tx.head.get().write_unless(begin, conn)
 }

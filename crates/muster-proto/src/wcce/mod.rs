@@ -33,7 +33,7 @@ pub use certificate::{
 pub use encode::BuildError;
 pub use error::{Malformed, RequestError, SignatureError};
 pub use key::{KeyAlgorithm, KeyError, PublicKey};
-pub use key_check::{KeyWeakness, check_public_key};
+pub use key_check::{KeyWeakness, check_public_key, check_requested_key};
 pub use request::{
     CertificateRequest, MAX_REQUEST_LEN, ParsedRequest, Possession, RequestForm, VerifiedSigner,
 };

@@ -31,7 +31,8 @@ pub struct CertificateRequest;
 pub struct ParsedRequest {
     /// In which form the request came, and who signed it besides the new key.
     pub form: RequestForm,
-    /// The key to be certified; run [`check_public_key`](super::check_public_key) on it before that.
+    /// The key to be certified; run [`check_requested_key`](super::check_requested_key)
+    /// on the request before that.
     pub public_key: PublicKey,
     /// How possession of its private key was shown.
     pub possession: Possession,

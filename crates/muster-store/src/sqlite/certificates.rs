@@ -17,7 +17,8 @@ use super::{convert, der, instance, recent};
 use crate::certificates::{Certificate, CertificateFilter, CertificateSummary, Revocation, Revoked};
 use crate::error::StoreError;
 
-pub(super) fn insert(tx: &Tx<'_>, issued: &IssuedRecord) -> Result<(), StoreError> {
+/// The octets that were signed are there already, with the request.
+pub(super) fn insert(tx: &Tx<'_>, issued: &IssuedRecord, signature: &[u8]) -> Result<(), StoreError> {
     let id = convert::id(issued.id);
     tx.hot.run(
         Hot::Certificate,
@@ -29,10 +30,10 @@ pub(super) fn insert(tx: &Tx<'_>, issued: &IssuedRecord) -> Result<(), StoreErro
             issued.subject,
             issued.not_before.0,
             issued.not_after.0,
-            issued.at.0
+            issued.at.0,
+            signature
         ],
     )?;
-    tx.hot.run(Hot::CertificateBody, params![id, issued.certificate])?;
     Ok(())
 }
 
@@ -57,16 +58,34 @@ fn summary(row: &Row<'_>) -> Result<CertificateSummary, StoreError> {
     })
 }
 
+/// The octets of a certificate from three columns, the first of them at `from`: whole, as earlier versions stored it,
+/// or what was signed and what follows it. `None` where there is no certificate.
+pub(super) fn whole(row: &Row<'_>, from: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some(der) = row.get(from)? {
+        return Ok(Some(der));
+    }
+    let (tbs, signature) = (row.get_ref(from + 1)?, row.get_ref(from + 2)?);
+    let unreadable = |_| StoreError::unreadable("certificate");
+    let parts =
+        tbs.as_blob_or_null().map_err(unreadable)?.zip(signature.as_blob_or_null().map_err(unreadable)?);
+    Ok(parts.map(|(tbs, signature)| der::join(tbs, signature)))
+}
+
 pub(crate) fn get(conn: &Connection, serial: Serial) -> Result<Option<Certificate>, StoreError> {
     let Some(id) = serial.request_id() else { return Ok(None) };
     let sql = format!(
-        "SELECT {SUMMARY}, der FROM {TABLES}
-         JOIN certificate_bodies ON certificate_bodies.id = certificates.id
+        "SELECT {SUMMARY}, der, tbs, signature FROM {TABLES}
+         JOIN request_bodies ON request_bodies.id = certificates.id
+         LEFT JOIN certificate_bodies ON certificate_bodies.id = certificates.id
          WHERE certificates.id = ?1 AND certificates.serial = ?2"
     );
     conn.prepare_cached(&sql)?
         .query_row(params![convert::id(id), serial.as_bytes()], |row| {
-            Ok(summary(row).and_then(|summary| Ok(Certificate { summary, der: row.get(10)? })))
+            let read = |row: &Row<'_>| -> Result<Certificate, StoreError> {
+                let der = whole(row, 10)?.ok_or_else(|| StoreError::unreadable("certificate"))?;
+                Ok(Certificate { summary: summary(row)?, der })
+            };
+            Ok(read(row))
         })
         .optional()?
         .transpose()

@@ -15,7 +15,6 @@ pub(super) enum Hot {
     Intent,
     CloseIntent,
     Certificate,
-    CertificateBody,
     Audit,
     Line,
 }
@@ -29,15 +28,17 @@ impl Hot {
                   message, requester_sid)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
             }
-            Self::RequestBody => "INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, ?2, ?3)",
-            Self::Intent => "INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            Self::CloseIntent => "DELETE FROM intents WHERE id = ?1 AND serial = ?2 AND tbs = ?3",
+            Self::RequestBody => "INSERT INTO request_bodies (id, submitted_by, raw, tbs) VALUES (?1, ?2, ?3, ?4)",
+            Self::Intent => "INSERT INTO intents (id, serial, node, at) VALUES (?1, ?2, ?3, ?4)",
+            Self::CloseIntent => {
+                "DELETE FROM intents WHERE id = ?1 AND serial = ?2
+                 AND EXISTS (SELECT 1 FROM request_bodies WHERE id = ?1 AND tbs = ?3)"
+            }
             Self::Certificate => {
                 "INSERT INTO certificates
-                 (id, serial, account, template_oid, subject, not_before, not_after, issued)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                 (id, serial, account, template_oid, subject, not_before, not_after, issued, signature)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
             }
-            Self::CertificateBody => "INSERT INTO certificate_bodies (id, der) VALUES (?1, ?2)",
             Self::Audit => {
                 "INSERT INTO audit (sequence, at, actor, action, object, template, request, serial, outcome, hash)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
@@ -65,7 +66,7 @@ pub(super) trait Run {
 /// The statements of one connection, each compiled when it is first used.
 pub(super) struct Prepared<'c> {
     conn: &'c Connection,
-    statements: [RefCell<Option<Statement<'c>>>; 8],
+    statements: [RefCell<Option<Statement<'c>>>; 7],
 }
 
 impl<'c> Prepared<'c> {
@@ -74,15 +75,13 @@ impl<'c> Prepared<'c> {
     }
 
     const fn slot(&self, statement: Hot) -> &RefCell<Option<Statement<'c>>> {
-        let [request, request_body, intent, close_intent, certificate, certificate_body, audit, line] =
-            &self.statements;
+        let [request, request_body, intent, close_intent, certificate, audit, line] = &self.statements;
         match statement {
             Hot::Request => request,
             Hot::RequestBody => request_body,
             Hot::Intent => intent,
             Hot::CloseIntent => close_intent,
             Hot::Certificate => certificate,
-            Hot::CertificateBody => certificate_body,
             Hot::Audit => audit,
             Hot::Line => line,
         }

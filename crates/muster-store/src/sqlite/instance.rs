@@ -44,6 +44,7 @@ pub(crate) fn reserve_ids(block: u32) -> impl FnMut(&Tx<'_>) -> Result<u32, Stor
 
 fn raise(tx: &Tx<'_>, counter: &str, by: u32) -> Result<i64, StoreError> {
     tx.generations.set(None);
+    tx.raised.set(true);
     Ok(tx
         .conn
         .prepare_cached("UPDATE counters SET value = value + ?2 WHERE name = ?1 RETURNING value")?

@@ -64,7 +64,7 @@ pub(crate) fn record_intent(
                     let descent = Descent { with, form, method, received };
                     enter_line(tx, id, &descent, &tbs, false)?;
                 }
-                requests::insert(tx, record, Disposition::Signing, key, None)?;
+                requests::insert_with(tx, record, Disposition::Signing, key, None, Some(&tbs))?;
             }
             (Opening::New(_) | Opening::Approved(_), _) => {
                 requests::need(tx, id, Disposition::Approved)?;
@@ -74,9 +74,12 @@ pub(crate) fn record_intent(
                     enter_line(tx, id, &descent, &tbs, fork_known)?;
                 }
                 requests::set_disposition(tx, id, Disposition::Signing)?;
+                tx.conn
+                    .prepare_cached("UPDATE request_bodies SET tbs = ?2 WHERE id = ?1")?
+                    .execute(params![convert::id(id), tbs])?;
             }
         }
-        tx.hot.run(Hot::Intent, params![convert::id(id), serial.as_bytes(), node, tbs, at.0])?;
+        tx.hot.run(Hot::Intent, params![convert::id(id), serial.as_bytes(), node, at.0])?;
         tx.audit(&event)
     }
 }
@@ -85,6 +88,8 @@ pub(crate) fn record_intent(
 pub(super) fn check_unchanged(tx: &Tx<'_>, seen: Option<Generations>) -> Result<(), StoreError> {
     match seen {
         Some(seen) if instance::generations_in(tx)? != (seen.configuration, seen.revocations) => {
+            // Another process changed it: whoever tries again is to see that.
+            tx.watch.forget();
             Err(StoreError::Changed)
         }
         Some(_) | None => Ok(()),
@@ -116,13 +121,15 @@ pub(crate) fn record_issued(issued: IssuedRecord) -> impl FnMut(&Tx<'_>) -> Resu
         ..Event::new(issued.at, issued.actor.clone(), Action::Issue)
     };
     move |tx| {
-        // The intent goes if it is there, open, and has the octets that were signed; one statement for all of that.
-        let signed = der::tbs(&issued.certificate);
-        let closed = tx.hot.run(Hot::CloseIntent, params![convert::id(id), serial.as_bytes(), signed])?;
+        let Some((tbs, signature)) = der::split(&issued.certificate) else {
+            return Err(StoreError::NotWhatWasRecorded(id));
+        };
+        // The intent goes if it is there, open, and the recorded octets were signed; one statement for all of that.
+        let closed = tx.hot.run(Hot::CloseIntent, params![convert::id(id), serial.as_bytes(), tbs])?;
         if closed == 0 {
             return Err(not_closed(tx, id, serial)?);
         }
-        certificates::insert(tx, &issued)?;
+        certificates::insert(tx, &issued, signature)?;
         tx.audit(&event)
     }
 }
@@ -147,7 +154,8 @@ pub(crate) fn abandon(
         .conn
         .prepare_cached(
             "INSERT INTO abandoned (id, serial, tbs, reason, at)
-             SELECT id, serial, tbs, ?3, ?4 FROM intents WHERE id = ?1 AND serial = ?2",
+             SELECT id, serial, tbs, ?3, ?4 FROM intents JOIN request_bodies USING (id)
+             WHERE id = ?1 AND serial = ?2",
         )?
         .execute(params![convert::id(id), serial.as_bytes(), reason, at.0])?;
     if moved == 0 {

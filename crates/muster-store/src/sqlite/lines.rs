@@ -69,14 +69,15 @@ struct Successor {
 
 fn successors(conn: &Connection, parent: RequestId) -> Result<Vec<Successor>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT lines.id, key, coalesce(issued, received), der
+        "SELECT lines.id, key, coalesce(issued, received), der, tbs
          FROM lines JOIN requests USING (id) LEFT JOIN certificates USING (id)
          LEFT JOIN certificate_bodies ON key IS NULL AND certificate_bodies.id = lines.id
+         LEFT JOIN request_bodies ON key IS NULL AND request_bodies.id = lines.id
          WHERE parent = ?1 AND origin <> lines.id ORDER BY lines.id",
     )?;
     let rows = statement.query_map([convert::id(parent)], |row| {
         let read = |row: &Row<'_>| -> Result<Successor, StoreError> {
-            let key = key(row.get(1)?, row.get(3)?);
+            let key = key(row.get(1)?, row.get(3)?, row.get(4)?);
             Ok(Successor { id: convert::read_id(row, 0)?, key, at: UnixTime(row.get(2)?) })
         };
         Ok(read(row))
@@ -85,8 +86,15 @@ fn successors(conn: &Connection, parent: RequestId) -> Result<Vec<Successor>, St
 }
 
 /// The key of a row, or that of its certificate.
-fn key(stored: Option<[u8; 32]>, certificate: Option<Vec<u8>>) -> Option<[u8; 32]> {
-    stored.or_else(|| certificate.as_deref().and_then(der::spki).map(key_of))
+/// The key of a certificate: as it was noted, or from the octets that were signed (inside of a whole certificate where
+/// an earlier version stored it).
+fn key(stored: Option<[u8; 32]>, certificate: Option<Vec<u8>>, tbs: Option<Vec<u8>>) -> Option<[u8; 32]> {
+    let read = || match (&certificate, &tbs) {
+        (Some(certificate), _) => der::spki(certificate),
+        (None, Some(tbs)) => der::spki_of_tbs(tbs),
+        (None, None) => None,
+    };
+    stored.or_else(|| read().map(key_of))
 }
 
 pub(crate) fn place(conn: &Connection, serial: Serial, spki: &[u8]) -> Result<LinePlace, StoreError> {
@@ -134,7 +142,7 @@ pub(crate) fn members(conn: &Connection, serial: Serial) -> Result<Vec<LineMembe
     let line = line_of(conn, serial)?;
     let mut statement = conn.prepare_cached(
         "WITH members (id) AS (SELECT ?1 UNION SELECT id FROM lines WHERE line = ?1)
-         SELECT members.id, parent, origin, generation, since, key, der, issued, submitted_by, serial
+         SELECT members.id, parent, origin, generation, since, key, der, issued, submitted_by, serial, tbs
          FROM members LEFT JOIN lines USING (id) LEFT JOIN certificates USING (id)
          LEFT JOIN certificate_bodies USING (id) LEFT JOIN request_bodies USING (id) ORDER BY members.id",
     )?;
@@ -156,7 +164,7 @@ pub(crate) fn members(conn: &Connection, serial: Serial) -> Result<Vec<LineMembe
             renewal: origin.is_some_and(|origin| origin != id.number()),
             generation: row.get::<_, Option<u32>>(3)?.unwrap_or(0),
             since: UnixTime(since.or(issued).unwrap_or_default()),
-            key: key(row.get(5)?, row.get(6)?),
+            key: key(row.get(5)?, row.get(6)?, row.get(10)?),
             certificate,
             submitted_by: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
         });

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::hot::Hot;
 use super::recent::Key;
 use super::writer::Tx;
-use super::{agents, convert, forwarding, lines, recent, templates, tokens};
+use super::{agents, certificates, convert, forwarding, lines, recent, templates, tokens};
 use crate::error::StoreError;
 use crate::forwarding::ForwardedTo;
 use crate::requests::{
@@ -23,12 +23,25 @@ const LONGEST_TEXT: usize = 2_000;
 /// Longest request that is kept although policy refused it, in octets; real ones are shorter.
 const LONGEST_DENIED: usize = 8 * 1024;
 
+/// A request that nothing is signed for yet.
 pub(super) fn insert(
     tx: &Tx<'_>,
     record: &RequestRecord,
     disposition: Disposition,
     key: Option<Key>,
     refusal: Option<(&str, &str)>,
+) -> Result<(), StoreError> {
+    insert_with(tx, record, disposition, key, refusal, None)
+}
+
+/// A request and, where they are known already, the octets that are about to be signed for it.
+pub(super) fn insert_with(
+    tx: &Tx<'_>,
+    record: &RequestRecord,
+    disposition: Disposition,
+    key: Option<Key>,
+    refusal: Option<(&str, &str)>,
+    tbs: Option<&[u8]>,
 ) -> Result<(), StoreError> {
     let id = convert::id(record.id);
     tx.hot.run(
@@ -51,7 +64,7 @@ pub(super) fn insert(
     )?;
     let kept = disposition != Disposition::Denied || record.raw.len() <= LONGEST_DENIED;
     let raw: &[u8] = if kept { &record.raw } else { &[] };
-    tx.hot.run(Hot::RequestBody, params![id, record.actor.to_string(), raw])?;
+    tx.hot.run(Hot::RequestBody, params![id, record.actor.to_string(), raw, tbs])?;
     agents::note(tx, record)
 }
 
@@ -382,7 +395,7 @@ fn read_method(word: &str) -> Result<Method, StoreError> {
 
 pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, StoreError> {
     let sql = format!(
-        "SELECT {}, submitted_by, raw, certificates.serial, der
+        "SELECT {}, submitted_by, raw, certificates.serial, der, tbs, signature
          FROM requests JOIN request_bodies USING (id)
          LEFT JOIN certificates USING (id) LEFT JOIN certificate_bodies USING (id)
          WHERE requests.id = ?1",
@@ -399,7 +412,7 @@ pub(crate) fn get(conn: &Connection, id: RequestId) -> Result<Option<Request>, S
             summary,
             submitted_by: row.get(18)?,
             raw: row.get(19)?,
-            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(row.get(21)?),
+            certificate: serial.as_deref().and_then(Serial::from_bytes).zip(certificates::whole(row, 21)?),
             forwarding,
         })
     };

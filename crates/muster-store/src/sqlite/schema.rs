@@ -13,6 +13,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0005_agents.sql"),
     include_str!("../../migrations/sqlite/0006_requester_sid.sql"),
     include_str!("../../migrations/sqlite/0007_forwarding.sql"),
+    include_str!("../../migrations/sqlite/0008_signed_octets_once.sql"),
 ];
 
 /// `PRAGMA application_id`: "Mstr".

@@ -30,6 +30,7 @@ use super::audit::Head;
 use super::hot::{Prepared, Run};
 use super::queue::Queue;
 use super::recent::{Change, Recent};
+use super::watch::Watch;
 use crate::error::StoreError;
 use crate::{FaultHook, FaultPoint};
 
@@ -40,19 +41,24 @@ pub(crate) struct Tx<'c> {
     pub(super) head: Cell<Head>,
     /// The counters that [`super::instance::generations_in`] has read, until one of them is raised.
     pub(super) generations: Cell<Option<(u64, u64)>>,
+    /// Whether one of them was raised.
+    pub(super) raised: Cell<bool>,
     pub(super) recent: &'c Recent,
+    pub(super) watch: &'c Watch,
     /// What becomes of the recent requests if the transaction is committed.
     pub(super) changes: RefCell<Vec<Change>>,
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection, hot: &'c dyn Run, head: Head, recent: &'c Recent) -> Self {
+    pub(super) fn new(conn: &'c Connection, hot: &'c dyn Run, head: Head, kept: &'c Kept) -> Self {
         Self {
             conn,
             hot,
             head: Cell::new(head),
             generations: Cell::new(None),
-            recent,
+            raised: Cell::new(false),
+            recent: &kept.recent,
+            watch: &kept.watch,
             changes: RefCell::default(),
         }
     }
@@ -104,6 +110,13 @@ where
     }
 }
 
+/// What of the database is kept in memory and has to follow what is committed.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) recent: Recent,
+    pub(super) watch: Arc<Watch>,
+}
+
 /// The handle of the thread.
 pub(crate) struct Writer {
     queue: Arc<Queue<Box<dyn Job>>>,
@@ -115,16 +128,17 @@ impl Writer {
     pub(super) fn start(
         conn: Connection,
         queue: Arc<Queue<Box<dyn Job>>>,
-        recent: Recent,
+        kept: Kept,
         faults: Option<FaultHook>,
     ) -> Result<Self, StoreError> {
         let stopped = Arc::new(AtomicBool::new(false));
         let (end, jobs) = (Arc::clone(&stopped), Arc::clone(&queue));
+        let runtime = tokio::runtime::Handle::try_current().ok();
         let thread = std::thread::Builder::new()
             .name("muster-store".to_owned())
             .spawn(move || {
                 let _end = StopAtEnd { stopped: &end, queue: &jobs };
-                Loop { conn, queue: &jobs, recent, faults, stopped: &end }.run();
+                Loop { conn, queue: &jobs, kept, faults, stopped: &end, runtime }.run();
             })
             .map_err(|e| StoreError::Other(format!("no thread for the writer: {e}")))?;
         Ok(Self { queue, thread: Some(thread), stopped })
@@ -213,9 +227,10 @@ enum NotCommitted {
 struct Loop<'a> {
     conn: Connection,
     queue: &'a Queue<Box<dyn Job>>,
-    recent: Recent,
+    kept: Kept,
     faults: Option<FaultHook>,
     stopped: &'a AtomicBool,
+    runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Loop<'_> {
@@ -239,9 +254,21 @@ impl Loop<'_> {
             if let Some(error) = &lost {
                 tracing::error!(jobs = group.len(), %error, "a group of writes was not committed");
             }
+            self.answer(group, lost);
+        }
+    }
+
+    /// Answers the group. One task of the runtime does it: each answer wakes a task of its own, which is cheap from
+    /// within the runtime and from outside takes a lock that its threads want as well.
+    fn answer(&self, group: Vec<Slot>, lost: Option<StoreError>) {
+        let answer = move || {
             for Slot { job, outcome } in group {
                 job.answer(lost.clone().map_or(outcome, Err));
             }
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { answer() })),
+            None => answer(),
         }
     }
 
@@ -260,8 +287,8 @@ impl Loop<'_> {
         self.fault(FaultPoint::Begin).map_err(lost)?;
         self.execute("BEGIN IMMEDIATE").map_err(lost)?;
         let begin = Head::read(&self.conn).map_err(lost)?;
-        self.recent.catch_up(&self.conn, begin).map_err(lost)?;
-        let tx = Tx::new(&self.conn, hot, begin, &self.recent);
+        self.kept.recent.catch_up(&self.conn, begin).map_err(lost)?;
+        let tx = Tx::new(&self.conn, hot, begin, &self.kept);
         for slot in group {
             let changes = self.conn.total_changes();
             let mark = tx.mark();
@@ -290,7 +317,10 @@ impl Loop<'_> {
         tx.head.get().write_unless(begin, &self.conn).map_err(lost)?;
         self.fault(FaultPoint::Commit).map_err(lost)?;
         self.execute("COMMIT").map_err(lost)?;
-        self.recent.committed(begin, tx.head.get(), tx.changes.take());
+        if tx.raised.get() {
+            tx.watch.forget();
+        }
+        self.kept.recent.committed(begin, tx.head.get(), tx.changes.take());
         self.fault(FaultPoint::Answer).map_err(lost)
     }
 

@@ -1,8 +1,8 @@
 //! Accounts, and the generation that tells of their changes.
 
-use muster_store::{PasswordHash, StoreError};
+use muster_store::{PasswordHash, Store, StoreError};
 
-use crate::support::{NOW, Place, enroll, name, officer, principal};
+use crate::support::{NOW, Place, enroll, intent, name, officer, principal};
 
 #[tokio::test]
 async fn account_is_kept_across_restarts() {
@@ -77,4 +77,29 @@ async fn generation_rises_with_accounts_and_not_with_enrollments() {
     assert_eq!(after.revocations, before.revocations);
     // The same from another process's point of view.
     assert_eq!(place.open().generations().await.unwrap(), after);
+}
+
+#[tokio::test]
+async fn change_beside_is_seen_after_a_moment_and_by_whoever_it_surprised() {
+    async fn add(store: &Store, account: &str) {
+        store.put_account(principal(account), officer(), NOW).await.unwrap();
+    }
+    let place = Place::new();
+    let (store, beside) = (place.open(), place.open());
+    for round in 0..20 {
+        let seen = store.generations().await.unwrap();
+        add(&beside, &format!("beside{round}")).await;
+        if round % 2 == 0 {
+            // Longer than a reading serves.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        } else {
+            let id = store.reserve_request_id().await.unwrap();
+            let refused = store.record_intent_if_unchanged(intent(id, "alice"), seen).await;
+            assert_eq!(refused, Err(StoreError::Changed));
+        }
+        assert_eq!(store.generations().await.unwrap().configuration, seen.configuration + 1, "{round}");
+        // A change of one's own is seen at once.
+        add(&store, &format!("own{round}")).await;
+        assert_eq!(store.generations().await.unwrap().configuration, seen.configuration + 2, "{round}");
+    }
 }

@@ -1,9 +1,11 @@
 //! The schema's version, and the file's mode. Migrations with data are tested beside them.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use muster_core::RequestId;
+use muster_core::issuance::Intent;
 use muster_store::{MIGRATIONS, Options, Store, StoreError};
 
-use crate::support::{NOW, Place, instance};
+use crate::support::{NOW, Place, instance, intent, issued};
 
 /// SHA-256 of every migration that was released; such a file is never changed, a new one is added.
 const RELEASED: &[&str] = &[];
@@ -99,4 +101,69 @@ async fn database_has_a_write_ahead_log() {
     let _store = place.open();
     let mode: String = place.raw().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn certificates_and_intents_of_version_7_are_kept() {
+    use muster_core::issuance::Ledger;
+
+    let place = Place::new();
+    drop(place.open());
+    std::fs::remove_file(place.path()).unwrap();
+    let raw = place.raw();
+    for sql in &MIGRATIONS[..7] {
+        raw.execute_batch(sql).unwrap();
+    }
+    let [had, open, given_up] = [1, 2, 3].map(|number| RequestId::new(number).unwrap());
+    raw.execute_batch("PRAGMA application_id = 1299412082; PRAGMA user_version = 7;").unwrap();
+    raw.execute_batch("UPDATE counters SET value = 10 WHERE name = 'next_request'").unwrap();
+    for id in [had, open, given_up] {
+        raw.execute(
+            "INSERT INTO requests (id, received, requester, method, form, template, endpoint, disposition)
+             VALUES (?1, 0, 'alice', 'username_password', 'pkcs10', 'User', 'password', 'signing')",
+            [id.number()],
+        )
+        .unwrap();
+        raw.execute(
+            "INSERT INTO request_bodies (id, submitted_by, raw) VALUES (?1, 'x', x'5a')",
+            [id.number()],
+        )
+        .unwrap();
+    }
+    let before = issued(had, "alice");
+    raw.execute(
+        "INSERT INTO certificates (id, serial, account, template_oid, subject, not_before, not_after, issued)
+         VALUES (?1, ?2, 'alice', ?3, 'CN=Alice Example', 0, 99, 0)",
+        rusqlite::params![had.number(), before.serial.as_bytes(), before.template_oid],
+    )
+    .unwrap();
+    raw.execute(
+        "INSERT INTO certificate_bodies (id, der) VALUES (?1, ?2)",
+        rusqlite::params![had.number(), before.certificate],
+    )
+    .unwrap();
+    for id in [open, given_up] {
+        let Intent { serial, tbs, .. } = intent(id, "alice");
+        raw.execute(
+            "INSERT INTO intents (id, serial, node, tbs, at) VALUES (?1, ?2, 'ended', ?3, 0)",
+            rusqlite::params![id.number(), serial.as_bytes(), tbs],
+        )
+        .unwrap();
+    }
+    drop(raw);
+
+    let store = place.open();
+    let known = store.known_certificate(before.serial, &before.certificate).await.unwrap();
+    assert!(known.is_some());
+    let row = store.request(had).await.unwrap().unwrap();
+    assert_eq!(row.certificate, Some((before.serial, before.certificate)));
+    // The open intents hold what may have been signed: that alone is taken, and that alone is kept.
+    let after = issued(open, "alice");
+    store.record_issued(after.clone()).await.unwrap();
+    let row = store.request(open).await.unwrap().unwrap();
+    assert_eq!(row.certificate, Some((after.serial, after.certificate)));
+    store.recover(NOW, 0).await.unwrap();
+    let kept: Vec<u8> =
+        place.raw().query_row("SELECT tbs FROM abandoned WHERE id = 3", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, intent(given_up, "alice").tbs);
 }

@@ -113,8 +113,13 @@ pub(crate) fn serial(id: RequestId, seed: u8) -> Serial {
 }
 
 fn sequence(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(contents.len()).unwrap().to_be_bytes();
-    [&[tag, 0x82], &length[..], contents].concat()
+    let long = u16::try_from(contents.len()).unwrap().to_be_bytes();
+    let head = match (contents.len(), long) {
+        (0..0x80, [_, short]) => vec![tag, short],
+        (0x80..0x100, [_, short]) => vec![tag, 0x81, short],
+        (_, [high, low]) => vec![tag, 0x82, high, low],
+    };
+    [&head, contents].concat()
 }
 
 /// Octets of the shape of a tbsCertificate, without a key.
