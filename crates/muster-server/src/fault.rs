@@ -4,6 +4,7 @@
 //! reference. A node that cannot issue answers 503 without a SOAP body: to clients that is an endpoint that does not
 //! respond, so they go on to the next one, whereas a fault would end their attempt.
 
+mod call;
 mod delegation;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use muster_proto::xcep::XcepError;
 
 use crate::http as wire;
 
+pub use call::CallError;
 pub use delegation::DelegationError;
 
 /// A message that HTTP alone can refuse.
@@ -280,6 +282,9 @@ pub enum ServiceError {
         /// CMC full response with status *failed*, signed by the CA.
         full_response: Option<Vec<u8>>,
     },
+    /// The arguments of a call over RPC are no good.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// A query for a request that does not exist or belongs to somebody else.
     #[error("There is no request {0} for this account.")]
     NoSuchRequest(String),
@@ -318,6 +323,7 @@ impl ServiceError {
             | Self::Policy(_)
             | Self::Authentication(_)
             | Self::Request(_)
+            | Self::Call(_)
             | Self::Refused { .. }
             | Self::NoSuchRequest(_)
             | Self::RequestFailed(_)
@@ -344,6 +350,7 @@ impl ServiceError {
             Self::Request(RequestFault::RenewalOnBehalf) => "RENEWAL_ON_BEHALF",
             Self::Request(RequestFault::Attribute(_)) => "REQUEST_ATTRIBUTE",
             Self::Refused { refusal, .. } => refusal.code(),
+            Self::Call(_) => "RPC_ARGUMENT",
             Self::NoSuchRequest(_) => "REQUEST_UNKNOWN",
             Self::RequestFailed(_) => "REQUEST_FAILED",
             Self::Delegation(error) => error.code(),
@@ -379,6 +386,7 @@ impl ServiceError {
                 RequestFault::RenewalOnBehalf => Hresult::CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,
             },
             Self::Refused { refusal, .. } => hresult(refusal),
+            Self::Call(error) => error.hresult(),
             Self::NoSuchRequest(_) => Hresult::CERTSRV_E_PROPERTY_EMPTY,
             Self::RequestFailed(_) => Hresult::CERTSRV_E_BAD_REQUESTSTATUS,
             Self::Ca(CaError::Denied { hresult, .. }) => {
@@ -446,7 +454,9 @@ impl ServiceError {
                 | AuthError::CertificateOnHold
                 | AuthError::CertificateRevoked => fault(FaultKind::FailedAuthentication),
             },
-            Self::Request(_) | Self::NoSuchRequest(_) => fault(detail(self.hresult(), true, None, None)),
+            Self::Request(_) | Self::Call(_) | Self::NoSuchRequest(_) => {
+                fault(detail(self.hresult(), true, None, None))
+            }
             Self::Refused { id, ref full_response, .. } => {
                 fault(detail(self.hresult(), true, id, full_response.clone()))
             }
@@ -489,6 +499,7 @@ pub fn message_id(error: &ServiceError) -> Option<&str> {
         | ServiceError::Policy(_)
         | ServiceError::Authentication(_)
         | ServiceError::Request(_)
+        | ServiceError::Call(_)
         | ServiceError::Refused { .. }
         | ServiceError::NoSuchRequest(_)
         | ServiceError::RequestFailed(_)

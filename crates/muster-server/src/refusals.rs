@@ -83,6 +83,7 @@ impl Refusals {
             | ServiceError::Policy(_)
             | ServiceError::Authentication(_)
             | ServiceError::Request(_)
+            | ServiceError::Call(_)
             | ServiceError::Refused { .. }
             | ServiceError::NoSuchRequest(_)
             | ServiceError::RequestFailed(_)
@@ -158,6 +159,7 @@ fn object(record: &Record, error: &ServiceError, omitted: u64) -> Option<String>
         | ServiceError::Policy(_)
         | ServiceError::Authentication(_)
         | ServiceError::Request(_)
+        | ServiceError::Call(_)
         | ServiceError::Refused { .. }
         | ServiceError::RequestFailed(_)
         | ServiceError::Delegation(_)

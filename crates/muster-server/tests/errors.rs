@@ -12,7 +12,7 @@ use muster_proto::wcce::{KeyWeakness, RequestError};
 use muster_proto::wstep::{Hresult, WstepError};
 use muster_proto::xcep::XcepError;
 use muster_server::fault::{
-    AuthError, CaError, DelegationError, HttpError, RequestFault, ServiceError, Unavailable,
+    AuthError, CaError, CallError, DelegationError, HttpError, RequestFault, ServiceError, Unavailable,
 };
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
@@ -124,6 +124,9 @@ fn all() -> Vec<ServiceError> {
         RequestFault::RequesterDiffers.into(),
         RequestFault::RenewalOnBehalf.into(),
         RequestFault::Attribute("SAN".to_owned()).into(),
+        CallError::OtherAuthority.into(),
+        CallError::TooLarge(65_536).into(),
+        CallError::NothingNamed.into(),
         ServiceError::NoSuchRequest("259".to_owned()),
         ServiceError::RequestFailed(id),
         DelegationError::Local.into(),

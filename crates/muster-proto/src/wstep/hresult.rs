@@ -34,6 +34,8 @@ results! {
     E_ACCESSDENIED = 0x8007_0005;
     /// The data is invalid.
     ERROR_INVALID_DATA = 0x8007_000D;
+    /// There is not enough memory; of a request, that it is too large.
+    E_OUTOFMEMORY = 0x8007_000E;
     /// An argument is invalid.
     E_INVALIDARG = 0x8007_0057;
     /// A quota is used up.

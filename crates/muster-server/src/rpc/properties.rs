@@ -13,8 +13,9 @@ use muster_rpc::wcce::{
 use x509_cert::Certificate;
 
 use super::Rpc;
-use super::requests::{Peer, caller};
+use super::requests::{Peer, caller, refused};
 use crate::fault::ServiceError;
+use crate::record::Record;
 
 /// The newest certificate, as an index.
 const NEWEST: u32 = u32::MAX;
@@ -128,12 +129,16 @@ fn kind(rpc: &Rpc) -> u32 {
     if root { ENTERPRISE_ROOT } else { ENTERPRISE_SUBORDINATE }
 }
 
-/// The templates that this caller may enroll for: the name, then the identifier if there is one, a line each.
+/// The templates that this caller may enroll for: the name, then the identifier if there is one, a line each. It is what
+/// the policy service tells, and is logged as that.
 async fn templates(rpc: &Rpc, peer: &Peer) -> Result<Vec<u8>, HResult> {
     let enrollment = &rpc.enrollment;
+    let mut record = Record::begin(peer.address, &rpc.settings.object.uri);
+    record.operation = "get_policies";
     let lines = async {
         let seen = enrollment.store.generations().await?;
         let caller = caller(rpc, peer).await?;
+        record.authenticated(&caller);
         let principal = caller.principal();
         let snapshot = enrollment.catalog.snapshot(principal, seen).await?;
         let mut lines = String::new();
@@ -145,8 +150,15 @@ async fn templates(rpc: &Rpc, peer: &Peer) -> Result<Vec<u8>, HResult> {
         }
         Ok::<_, ServiceError>(lines)
     };
-    lines.await.map(|lines| text(&lines)).map_err(|error| {
-        rpc.state.readiness.note(&error);
-        HResult(error.hresult().code())
-    })
+    let lines = lines.await;
+    match lines {
+        Ok(lines) => {
+            record.end(0, "ok", None);
+            Ok(text(&lines))
+        }
+        Err(error) => {
+            refused(rpc, &record, &error).await;
+            Err(HResult(error.hresult().code()))
+        }
+    }
 }

@@ -24,12 +24,9 @@ use crate::auth::serial_of;
 use crate::config::Endpoint;
 use crate::decode;
 use crate::enroll::Reply;
-use crate::fault::{ServiceError, Unavailable};
+use crate::fault::{CallError, ServiceError, Unavailable};
 use crate::record::Record;
 use crate::wstep::full_response;
-
-/// Octets of the request in one call may be as many as over HTTPS.
-const TOO_LARGE: HResult = HResult::OUT_OF_MEMORY;
 
 /// Who is calling.
 pub(super) struct Peer {
@@ -150,22 +147,8 @@ async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, mut request: C
     let readable = |text: String| text.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     request.serial = request.serial.filter(|serial| !serial.is_empty()).map(readable);
     let mut record = Record::begin(peer.address, &endpoint.uri);
-    let state = &rpc.state;
     let asks = request.request.is_empty();
     record.operation = if asks { "query_token_status" } else { "issue" };
-    if !rpc.is_called(request.authority.as_deref()) {
-        record.end(0, "RPC_ARGUMENT", Some("the call is for another authority"));
-        return failed(HResult::INVALID_ARGUMENT, 0, String::new());
-    }
-    if request.request.len() > state.settings.limits.body_bytes {
-        record.end(0, "RPC_ARGUMENT", Some("the request is larger than limits.body_bytes"));
-        return failed(TOO_LARGE, 0, String::new());
-    }
-    // One of both says which request is meant (MS-WCCE 3.2.1.4.3.1.2).
-    if asks && (request.request_id == 0) == request.serial.is_none() {
-        record.end(0, "RPC_ARGUMENT", Some("the call names no request"));
-        return failed(HResult::INVALID_ARGUMENT, 0, String::new());
-    }
     let full = request.flags.full_response;
     match decide(rpc, peer, endpoint, request, &mut record).await {
         Ok(reply) => {
@@ -173,15 +156,20 @@ async fn request_for(rpc: &Rpc, peer: &Peer, endpoint: &Endpoint, mut request: C
             reply
         }
         Err(error) => {
-            state.readiness.note(&error);
-            state.refusals.record(&state.store, &record, &error, state.clock.now()).await;
-            let sentence = error.to_string();
-            let detail = error.detail().unwrap_or_else(|| sentence.clone());
-            record.end(0, error.code(), Some(&detail));
-            let message = format!("{sentence} (reference {})", record.reference);
+            refused(rpc, &record, &error).await;
+            let message = format!("{error} (reference {})", record.reference);
             refusal(rpc, &error, asks, full, message)
         }
     }
+}
+
+/// A refusal in the log and in the audit log.
+pub(super) async fn refused(rpc: &Rpc, record: &Record, error: &ServiceError) {
+    let state = &rpc.state;
+    state.readiness.note(error);
+    state.refusals.record(&state.store, record, error, state.clock.now()).await;
+    let detail = error.detail().unwrap_or_else(|| error.to_string());
+    record.end(0, error.code(), Some(&detail));
 }
 
 async fn decide(
@@ -196,12 +184,19 @@ async fn decide(
     record.seen = Some(enrollment.store.generations().await?);
     let caller = caller(rpc, peer).await?;
     record.authenticated(&caller);
+    if !rpc.is_called(request.authority.as_deref()) {
+        return Err(CallError::OtherAuthority.into());
+    }
+    let most = rpc.state.settings.limits.body_bytes;
+    if request.request.len() > most {
+        return Err(CallError::TooLarge(most).into());
+    }
     if request.request.is_empty() {
+        // One of both says which request is meant (MS-WCCE 3.2.1.4.3.1.2).
         let reply = match (RequestId::new(request.request_id), request.serial) {
             (Some(id), None) => enrollment.status(&caller, endpoint, id, record).await?,
-            (_, serial) => {
-                enrollment.status_by_serial(&caller, endpoint, &serial.unwrap_or_default(), record).await?
-            }
+            (None, Some(serial)) => enrollment.status_by_serial(&caller, endpoint, &serial, record).await?,
+            (Some(_), Some(_)) | (None, None) => return Err(CallError::NothingNamed.into()),
         };
         return match reply {
             Reply::Issued { id, certificate } if is_revoked(rpc, &certificate).await? => Ok(revoked(id)),
@@ -293,6 +288,7 @@ fn refusal(rpc: &Rpc, error: &ServiceError, asks: bool, full: bool, message: Str
         | ServiceError::Delegation(_)
         // Of other CAs, which are not asked over RPC.
         | ServiceError::Ca(_)
+        | ServiceError::Call(_)
         | ServiceError::NoSuchRequest(_)
         | ServiceError::NoKeyExchange
         | ServiceError::Unavailable(_)

@@ -99,3 +99,37 @@ fn certificate_is_found_by_its_serial_number_by_its_owner_alone() {
         }
     });
 }
+
+/// What somebody who has signed in was refused is always in the audit log, whatever was asked.
+#[test]
+fn refused_calls_are_recorded_with_who_made_them() {
+    kdc::within("", |kdc| {
+        let Some(bed) = Bed::start(kdc, UNSIGNED) else { return };
+        let (mapper, port) = (bed.mapper.to_string(), bed.port.to_string());
+        let recorded = |who: &str, action: &str, code: &str| {
+            let audit: Value = serde_json::from_str(&bed.site.muster("audit", &["list", "--json"])).unwrap();
+            let rows = audit.as_array().unwrap().iter().filter(|row| {
+                let row = row.to_string();
+                [who, action, code].iter().all(|part| row.contains(part))
+            });
+            rows.count()
+        };
+        // Another authority, with a request and without; and a query that names nothing.
+        let request = bed.request("r");
+        for query in [&["--ca", "Another CA", "--csr", &request][..], &["--ca", "Another CA", "--id", "7"]] {
+            let said = bed.impacket("alice", &[&["icpr", &port][..], query].concat());
+            assert!(refused(&said, INVALID), "{said}");
+            let message = said["message"].as_str().unwrap();
+            assert!(message.starts_with("The call is for another certification authority"), "{said}");
+        }
+        let said = bed.impacket("alice", &["icpr", &port, "--ca", CA_NAME, "--neither"]);
+        assert!(refused(&said, INVALID), "{said}");
+        assert_eq!(recorded("alice@corp.test", "submit", "RPC_ARGUMENT"), 1);
+        assert_eq!(recorded("alice@corp.test", "query_token_status", "RPC_ARGUMENT"), 2);
+        // Somebody without an account asks which templates there are.
+        let said = bed.impacket("mallory", &["dcom", &mapper, "--ca", CA_NAME, "--id", "7"]);
+        assert!(refused(&said, "0x80070005") || said.to_string().contains("denied"), "{said}");
+        assert_eq!(recorded("127.0.0.1", "get_policies", "TICKET_ACCOUNT"), 0, "nobody has signed in");
+        assert_eq!(recorded("127.0.0.1", "authenticate", "TICKET_ACCOUNT"), 1);
+    });
+}
