@@ -9,7 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
 use crate::config::file::Limits;
+use crate::http::stopped;
+use crate::readiness::ReadySocket;
 
 /// How long nothing more is said of a bound after it was said that it is reached.
 const QUIET: Duration = Duration::from_secs(60);
@@ -117,6 +123,40 @@ impl Admission {
             tracing::warn!(entrance, %peer, account, why, limit, key, unsaid, "a connection was refused");
         }
     }
+}
+
+/// Serves the connections of a socket that are admitted, each in a task of its own, until `stop` turns true; then waits for
+/// those that there are.
+pub(crate) async fn serve_admitted<F: Future<Output = ()> + Send + 'static>(
+    mut socket: ReadySocket,
+    admission: &Admission,
+    mut stop: watch::Receiver<bool>,
+    mut serve: impl FnMut(TcpStream, SocketAddr, Admitted) -> F,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            // Connections that have ended are let go of.
+            Some(_) = connections.join_next() => continue,
+            () = stopped(&mut stop) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(admitted) = admission.admit(peer) {
+                    connections.spawn(serve(stream, peer, admitted));
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or a connection that was gone before it was accepted: breathe, go on.
+                let entrance = admission.entrance;
+                tracing::warn!(entrance, %error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
 }
 
 /// A place among the connections, and among those of its address until somebody signs in. Given back when dropped.

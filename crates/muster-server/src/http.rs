@@ -18,9 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, serve_admitted};
 use crate::auth::LONGEST_CHAIN;
 use crate::carried::Carried;
 use crate::config::file::Limits;
@@ -112,34 +111,18 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Accepts TLS connections until `stop` turns true, then lets requests in progress finish.
 pub(crate) async fn serve_tls<H: Handler>(
-    mut socket: ReadySocket,
+    socket: ReadySocket,
     doors: Doors,
     gate: Gate,
     handler: Arc<H>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let (name, doors) = (doors.label(), Arc::new(doors));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            // Connections that have ended are let go of.
-            Some(_) = connections.join_next() => continue,
-            () = stopped(&mut stop) => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, or a connection that was gone before it was accepted: breathe, go on.
-                tracing::warn!(listener = name, %error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Some(admitted) = gate.admission.admit(peer) else { continue };
+    let admission = gate.admission.clone();
+    serve_admitted(socket, &admission, stop.clone(), |stream, peer, admitted| {
         let (doors, gate, handler, mut stop, name) =
             (Arc::clone(&doors), gate.clone(), Arc::clone(&handler), stop.clone(), name.clone());
-        connections.spawn(async move {
+        async move {
             let _ = stream.set_nodelay(true);
             let deadline = Duration::from_secs(gate.limits.handshake_seconds);
             let shown = gate.certificate.shown();
@@ -172,10 +155,9 @@ pub(crate) async fn serve_tls<H: Handler>(
             let longest = Duration::from_secs(gate.limits.write_seconds);
             let io = TokioIo::new(Lingering::new(WriteDeadline::new(tls, longest), unread));
             serve_connection(io, connection, &gate, handler, stop).await;
-        });
-    }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
+        }
+    })
+    .await;
 }
 
 async fn serve_connection<H: Handler>(

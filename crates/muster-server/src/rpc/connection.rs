@@ -13,12 +13,11 @@ use muster_rpc::status::FaultStatus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::requests::Peer;
 use super::{Connection, Door, Rpc, mapper, requests};
-use crate::admission::{Admitted, Slot};
+use crate::admission::{Admitted, Slot, serve_admitted};
 use crate::config::file::Limits;
 use crate::deadline::WriteDeadline;
 use crate::fault::AuthError;
@@ -26,38 +25,16 @@ use crate::http::stopped;
 use crate::readiness::ReadySocket;
 use crate::record::Record;
 
-pub(super) async fn serve(
-    rpc: Arc<Rpc>,
-    door: Door,
-    mut socket: ReadySocket,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            // Connections that have ended are let go of.
-            Some(_) = connections.join_next() => continue,
-            () = stopped(&mut stop) => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(?door, %error, "a connection of RPC could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Some(admitted) = rpc.admission(door).admit(peer) else { continue };
+pub(super) async fn serve(rpc: Arc<Rpc>, door: Door, socket: ReadySocket, stop: watch::Receiver<bool>) {
+    serve_admitted(socket, rpc.admission(door), stop.clone(), |stream, peer, admitted| {
         let (rpc, stop) = (Arc::clone(&rpc), stop.clone());
-        connections.spawn(async move {
+        async move {
             if let Err(error) = one(&rpc, door, stream, peer, admitted, stop).await {
                 tracing::debug!(?door, %peer, %error, "the connection of RPC ended");
             }
-        });
-    }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
+        }
+    })
+    .await;
 }
 
 /// One connection, to its end.
@@ -97,11 +74,13 @@ async fn one(
                 return send(&mut stream, &call.not_begun(FaultStatus::TOO_BUSY)).await;
             }
             Ok(Event::Call(call)) => {
-                let answer = match (door, caller(&server, peer, host)) {
-                    (Door::Mapper, _) => mapper::answer(rpc, host, &call),
-                    (Door::Requests, Some(peer)) => requests::answer(rpc, &peer, &call).await,
-                    // None gets here: the state machine answers those itself.
-                    (Door::Requests, None) => return Ok(()),
+                let answer = match door {
+                    Door::Mapper => mapper::answer(rpc, host, &call),
+                    Door::Requests => match caller(&server, peer, host) {
+                        Some(peer) => requests::answer(rpc, &peer, &call).await,
+                        // None gets here: the state machine answers those itself.
+                        None => return Ok(()),
+                    },
                 };
                 let octets = match answer {
                     Ok(results) => server.answer(&call, &results).map_err(io::Error::other)?,
