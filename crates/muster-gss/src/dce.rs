@@ -2,6 +2,7 @@
 //! header and trailer are signed and the middle is sealed where it stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acceptor::{Acceptor, Refused, pac_of, refusal};
 use crate::ffi::{Context, Cred, Initiation, Leg, Name, NameForm};
@@ -214,6 +215,7 @@ pub struct DceAcceptor {
     context: Context,
     state: State,
     client: Option<(Principal, Option<Pac>)>,
+    remaining: Duration,
     refused: Option<Refused>,
 }
 
@@ -252,6 +254,7 @@ impl DceAcceptor {
             context,
             state: State::New,
             client: None,
+            remaining: Duration::ZERO,
             refused: None,
         }
     }
@@ -278,6 +281,12 @@ impl DceAcceptor {
     #[must_use]
     pub fn pac(&self) -> Option<&Pac> {
         self.client.as_ref().and_then(|(_, pac)| pac.as_ref())
+    }
+
+    /// For how long the ticket was good when the authentication was done; zero before.
+    #[must_use]
+    pub const fn remaining(&self) -> Duration {
+        self.remaining
     }
 
     /// Why the client's ticket was not taken, if it was that which was wrong.
@@ -353,7 +362,7 @@ impl DceAcceptor {
             }
             (Err(status), None) => return Err(status.into()),
         };
-        let Leg { client, reply, flags, complete, .. } = leg;
+        let Leg { client, reply, flags, complete, lifetime, .. } = leg;
         if !complete {
             self.state = State::Waiting;
             let reply =
@@ -370,6 +379,7 @@ impl DceAcceptor {
             principal.ok_or_else(|| InitiateError::Malformed("a name without realm".to_owned()))?;
         let pac = pac_of(&client).map_err(|refused| self.refuse(refused))?;
         self.client = Some((principal, pac));
+        self.remaining = Duration::from_secs(lifetime.into());
         let mut mic = Vec::new();
         if !self.mic.is_empty() {
             self.context.verify_mic(&self.offered, &self.mic)?;

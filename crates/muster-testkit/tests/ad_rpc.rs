@@ -113,6 +113,30 @@ fn accounts_of_a_directory_enroll_over_rpc() {
     assert!(listed.contains("corp.test\\\\alice"), "{listed}");
 }
 
+/// In tickets an account can have several names; in the log it is found by what it is counted by.
+#[test]
+fn connections_of_an_account_are_counted_by_its_identifier() {
+    let more = "unsigned_headers = true\n[limits]\nrpc_connections_per_account = 1\n";
+    let Some((site, port)) = site(ports::three(), more) else { return };
+    let Some(python) = Peer::KerberosPython.or_not_run() else { return };
+    let tickets = site.ad.kinit("alice");
+    with_services(&tickets);
+    let cache = format!("KRB5CCNAME={}", tickets.cache().trim_start_matches("FILE:"));
+    let (python, script, port) = (
+        python.display().to_string(),
+        peers::script("rpc_impacket.py").display().to_string(),
+        port.to_string(),
+    );
+    let options =
+        ["hold", &port, "--host", HOST, "--ca", site.site.ca_name(), "--count", "2", "--seconds", "0"];
+    let ran = tickets.run("env", &[&[cache.as_str(), &python, &script][..], &options].concat());
+    let said: serde_json::Value = serde_json::from_str(&ran.text()).unwrap();
+    assert!(said["calls"][1].as_str().unwrap().contains("nca_s_server_too_busy"), "{said}");
+    let log = site.site.log();
+    let refused = log.lines().find(|line| line.contains("a connection was refused")).unwrap();
+    assert!(refused.contains(&format!("account=\"{}\"", site.ad.sid("alice"))), "{refused}");
+}
+
 /// Certipy and Samba with their own ideas of where things are: the mapper is on port 135.
 #[test]
 fn certipy_enrolls_and_samba_arrives_by_the_endpoint_mapper() {

@@ -20,6 +20,8 @@ pub(crate) struct Leg {
     pub(crate) reply: Vec<u8>,
     pub(crate) flags: u32,
     pub(crate) complete: bool,
+    /// Seconds for which the ticket is still good, with what clocks may differ by.
+    pub(crate) lifetime: u32,
     /// A credential to act for the client with: where the acceptor's is for both, and the ticket permits it.
     pub(crate) delegated: Option<Cred>,
 }
@@ -54,7 +56,7 @@ impl Context {
         let mut delegated = Cred { api, handle: ptr::null_mut() };
         let bindings = application_data.map(bindings);
         let (token, mut reply) = (input(token), Output::new(api));
-        let (mut minor, mut flags) = (0, 0);
+        let (mut minor, mut flags, mut lifetime) = (0, 0, 0);
         // SAFETY: all pointers are to live values of the right types. The library writes handles that are ours, and
         // which are released when their owners go, in failure as well.
         let major = unsafe {
@@ -68,14 +70,14 @@ impl Context {
                 ptr::null_mut(),
                 &mut reply.buffer,
                 &mut flags,
-                ptr::null_mut(),
+                &mut lifetime,
                 &mut delegated.handle,
             )
         };
         checked(api, major, minor)?;
         let delegated = (!delegated.handle.is_null()).then_some(delegated);
         let complete = major & CONTINUE_NEEDED == 0;
-        Ok(Leg { client, reply: reply.slice().to_vec(), flags, complete, delegated })
+        Ok(Leg { client, reply: reply.slice().to_vec(), flags, complete, lifetime, delegated })
     }
 
     /// `gss_get_mic`.

@@ -96,7 +96,7 @@ async fn one(
                 return Err(io::Error::other(error));
             }
         }
-        seat.take(rpc, account(&server), peer, &admitted);
+        seat.take(rpc, server.authenticated(), peer, &admitted);
         call_until = server.is_in_a_call().then(|| call_until.unwrap_or(Instant::now() + whole));
     }
 }
@@ -108,6 +108,8 @@ struct Seat {
     /// The account that it is counted for: the last that signed in and was let in.
     slot: Option<Slot<String>>,
     state: SignIn,
+    /// The end of the ticket that was signed in with.
+    ticket_until: Instant,
 }
 
 /// What is known of who is at the other end now.
@@ -124,7 +126,7 @@ enum SignIn {
 impl Seat {
     fn none(door: Door) -> Self {
         let opened = Instant::now();
-        Self { door, opened, slot: None, state: SignIn::Awaited(opened) }
+        Self { door, opened, slot: None, state: SignIn::Awaited(opened), ticket_until: opened }
     }
 
     const fn is_refused(&self) -> bool {
@@ -136,7 +138,7 @@ impl Seat {
         let now = Instant::now();
         let idle = Duration::from_secs(limits.rpc_idle_seconds);
         let until = match (self.state, self.door) {
-            (SignIn::Done, _) => now + idle,
+            (SignIn::Done, _) => (now + idle).min(self.ticket_until),
             // Nobody needs to sign in there; whoever does not, need not stay.
             (SignIn::Awaited(_), Door::Mapper) => {
                 (now + Duration::from_secs(limits.header_seconds)).min(self.opened + idle)
@@ -149,14 +151,18 @@ impl Seat {
     }
 
     /// Counts the connection for the account that is signed in now, if one is.
-    fn take(&mut self, rpc: &Rpc, account: Option<String>, peer: SocketAddr, admitted: &Admitted) {
+    fn take(&mut self, rpc: &Rpc, signed_in: Option<&Accepting>, peer: SocketAddr, admitted: &Admitted) {
         let now = Instant::now();
-        let Some(account) = account else {
+        let Some((account, Accepting(end))) = signed_in.and_then(|end| Some((account(end)?, end))) else {
             if self.state == SignIn::Done {
                 self.state = SignIn::Awaited(now);
             }
             return;
         };
+        // For each sign-in there are several messages, and in between nobody is signed in.
+        if self.state != SignIn::Done {
+            self.ticket_until = now + end.remaining();
+        }
         if self.slot.as_ref().is_some_and(|slot| *slot.key() == account) {
             self.state = SignIn::Done;
             return;
@@ -179,8 +185,7 @@ impl Seat {
 
 /// Whose connection it is, once somebody has signed in. By the identifier where there is one: in a ticket an account can
 /// have several names.
-fn account<F: FnMut(AuthType) -> Option<Accepting>>(server: &Connection<F>) -> Option<String> {
-    let Accepting(end) = server.authenticated()?;
+fn account(Accepting(end): &Accepting) -> Option<String> {
     Some(match end.pac() {
         Some(pac) => pac.user_sid.clone(),
         None => end.client()?.to_string().to_lowercase(),

@@ -284,9 +284,19 @@ async fn connections_of_one_address() {
         held.push(case.server.connect(case.endpoint(), None).await);
     }
     let address = case.server.address("password");
-    let mut refused = tokio::net::TcpStream::connect(address).await.unwrap();
-    let read = tokio::io::AsyncReadExt::read(&mut refused, &mut [0; 1]).await;
-    assert!(matches!(read, Ok(0) | Err(_)), "the fourth is closed");
+    for _ in 0..5 {
+        let mut refused = tokio::net::TcpStream::connect(address).await.unwrap();
+        let read = tokio::io::AsyncReadExt::read(&mut refused, &mut [0; 1]).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "the fourth is closed");
+    }
+    // The log says so once, whoever else wrote into it.
+    let events = log::events(&log::text());
+    let said = |event: &&serde_json::Value| {
+        event["message"] == "a connection was refused"
+            && event["key"] == "limits.unauthenticated_connections_per_address"
+            && event["limit"] == 3
+    };
+    assert_eq!(events.iter().filter(said).count(), 1, "{events:?}");
     // Whoever has signed in makes room.
     held[0].send(&request).await;
     assert_eq!(held[0].answer().await.unwrap().status, 200);

@@ -136,3 +136,15 @@ fn connections_end_when_they_are_silent_and_when_they_are_old() {
         });
     });
 }
+
+/// Whoever has a connection has it no longer than the ticket that opened it.
+#[test]
+fn connection_ends_with_its_ticket() {
+    kdc::within("clockskew = 1\n ticket_lifetime = 8s", |kdc| {
+        let Some(bed) = Bed::start(kdc, UNSIGNED) else { return };
+        let said = hold(&bed, "alice", bed.port, &["--every", "1", "--seconds", "30"]);
+        assert_eq!(said["calls"], json!([ANSWERED]), "{said}");
+        let ended = said["ends"].as_array().unwrap().first().and_then(Value::as_f64);
+        assert!(ended.is_some_and(|seconds| (2.0..15.0).contains(&seconds)), "{said}");
+    });
+}
