@@ -82,6 +82,8 @@
 //! }
 //! ```
 
+mod expected;
+
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
@@ -91,11 +93,11 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Actor;
 use crate::identity::AccountName;
 use crate::issuance::{LedgerError, RequestRecord};
-use crate::oid::Oid;
 use crate::request::RequestId;
 use crate::time::UnixTime;
 
 pub use crate::policy::Forwardable;
+pub use expected::{AccountNames, Expected, ExpectedNames, ExpectedSid, OtherName};
 
 /// In whose name a CA that is not ours is asked. One for each endpoint; there is no default and no falling back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -143,19 +145,6 @@ impl FromStr for IdentityMode {
         let found = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
         found.ok_or_else(|| UnknownIdentityMode(text.chars().take(64).collect()))
     }
-}
-
-/// What the certificate must be like, or it is not handed out: an answer of another CA is untrusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// The key of the request, SubjectPublicKeyInfo, DER.
-    pub spki: Vec<u8>,
-    /// The name of the template. The certificate names its template by this or by the identifier.
-    pub template_name: String,
-    /// The identifier of the template.
-    pub template_oid: Option<Oid>,
-    /// The security identifier (1.3.6.1.4.1.311.25.2) that the certificate must have; `None`: not looked at.
-    pub sid: Option<String>,
 }
 
 /// What is committed before anything is sent.

@@ -4,7 +4,10 @@
 //! [`Outcome::Unknown`]; everything that fails before is a [`NotSent`], and only then may the client go elsewhere.
 
 mod adcs;
+mod judge;
 mod relay;
+
+pub use judge::check_names;
 
 use std::path::PathBuf;
 
@@ -128,11 +131,12 @@ impl Backend {
         recorded: &RecordedSubmission,
         now: UnixTime,
     ) -> Result<Outcome, NotSent> {
-        match (self, asker) {
-            (Self::Adcs(connector), Asker::Adcs(identity)) => connector.send(identity, recorded).await,
-            (Self::Relay(connector), Asker::Relay(asker)) => connector.send(asker, recorded, now).await,
-            (Self::Adcs(_), Asker::Relay(_)) | (Self::Relay(_), Asker::Adcs(_)) => Err(other_kind()),
-        }
+        let outcome = match (self, asker) {
+            (Self::Adcs(connector), Asker::Adcs(identity)) => connector.send(identity, recorded).await?,
+            (Self::Relay(connector), Asker::Relay(asker)) => connector.send(asker, recorded, now).await?,
+            (Self::Adcs(_), Asker::Relay(_)) | (Self::Relay(_), Asker::Adcs(_)) => return Err(other_kind()),
+        };
+        Ok(judge::judged(outcome, recorded.expected()))
     }
 
     /// Asks what became of a request that the CA has.
@@ -155,7 +159,7 @@ impl Backend {
             }
             (Self::Adcs(_), Asker::Relay(_)) | (Self::Relay(_), Asker::Adcs(_)) => return Err(other_kind()),
         };
-        match outcome {
+        match judge::judged(outcome, wanted) {
             Outcome::Unknown { why } => Err(NotSent::Unreachable(why)),
             outcome @ (Outcome::Issued { .. }
             | Outcome::UnderSubmission { .. }
@@ -179,9 +183,13 @@ impl Backend {
 
     /// What became of the request with this key, which was sent at `since` or later, as far as this service may look.
     pub(crate) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
-        match self {
+        let fate = match self {
             Self::Adcs(connector) => connector.fate(wanted, since).await,
             Self::Relay(_) => Fate::Blind("another enrollment service tells nothing of keys".to_owned()),
+        };
+        match fate {
+            Fate::Known(outcome) => Fate::Known(judge::judged(outcome, wanted)),
+            fate @ (Fate::NotThere | Fate::Unclear(_) | Fate::Blind(_)) => fate,
         }
     }
 
@@ -218,6 +226,6 @@ fn expected(wanted: &forwarding::Expected) -> Expected {
     Expected {
         public_key: wanted.spki.clone(),
         template: std::iter::once(wanted.template_name.clone()).chain(oid).collect(),
-        sid: wanted.sid.clone(),
+        sid: wanted.sid.demanded().map(str::to_owned),
     }
 }

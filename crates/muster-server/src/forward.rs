@@ -390,7 +390,7 @@ pub(crate) fn unwritable(error: LedgerError) -> ServiceError {
 }
 
 /// Somebody has to look soon.
-fn alarm(id: RequestId, outcome: &Outcome, reference: &str) {
+pub(crate) fn alarm(id: RequestId, outcome: &Outcome, reference: &str) {
     match outcome {
         Outcome::Untrusted { backend_id, why } => {
             let (request, at_the_ca) = (id.number(), backend_id.unwrap_or_default());

@@ -10,7 +10,7 @@ use muster_store::{Disposition, ForwardedFilter, ForwardedRequest, StoreError};
 
 use crate::backend::Fate;
 use crate::fault::ServiceError;
-use crate::forward::{Forwarding, UNTRUSTED, unwritable};
+use crate::forward::{Forwarding, UNTRUSTED, alarm, unwritable};
 
 /// Seconds after which the CA has written down whatever it got.
 const SETTLING_SECONDS: i64 = 600;
@@ -61,6 +61,7 @@ impl Forwarding {
                     return Ok(());
                 }
             };
+            alarm(id, &outcome, "found later");
             let settlement = Settlement { id, actor: Actor::Service, outcome, at: now };
             match self.store.try_settle(settlement).await {
                 Ok(()) => tracing::info!(request.id = id.number(), "what became of it was found at the CA"),

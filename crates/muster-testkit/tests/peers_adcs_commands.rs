@@ -226,7 +226,8 @@ fn unknown(bed: &Bed, template: &str) -> RequestId {
             spki: bed.public_key.clone(),
             template_name: template.to_owned(),
             template_oid: None,
-            sid: Some(SID.to_owned()),
+            sid: forwarding::ExpectedSid::Demanded(SID.to_owned()),
+            names: forwarding::ExpectedNames::NotCompared,
         };
         let record = SubmissionRecord {
             request,

@@ -14,7 +14,9 @@ Every call is one further line: who, authentication, level, arguments and the an
 What it does with a request is the name of the template: Pending, Denied, Failed, HResult, WrongKey, WrongIssuer, OtherSigner, WrongSid, Garbage, Empty,
 Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends), Forged (issued, and then a fault without a verifier says that the
 call was not begun, as somebody on the way could), Unsigned (the same, and nothing is issued), Signed (nothing is issued, and a sealed
-fault says so); with every other name it issues. A pending request is issued
+fault says so), AskedX (names are those of the request and there is no security identifier; X is nothing, Fewer, More: an organization beside them,
+Dns, Upn and Cn: a name beside them that nobody asked for, OwnSid, OtherSid), NamedX (an alternative name that is the caller's, or for X = Upn,
+Dns, Mail and Uri somebody else's); with every other name it issues. A pending request is issued
 at the second query, or by an officer. Who may what is --roles: names with the masks of MS-CSRA 3.1.1.7; others may enroll.
 LIE is what it does with connections: level (answers with packet integrity), ntlm, no-token, no-header-signing, other-syntax, nak, unsealed
 (answers calls in clear), replay (answers a call twice), mapper-none, mapper-garbage, close (after the bind), old and older (no ICertRequestD2:
@@ -349,6 +351,19 @@ def sid_extension(sid):                                              # MS-WCCE 2
 def sign(csr, template, sid, how=None, who="nobody"):
     subject = csr.subject if len(list(csr.subject)) else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who.split("@")[0])])
     how = how or template
+    asked, names = how.startswith("Asked"), []
+    upn = lambda name: x509.OtherName(ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), bytes([0x0C, len(name)]) + name.encode())
+    if asked:
+        names = [n for e in csr.extensions if isinstance(e.value, x509.SubjectAlternativeName) for n in e.value]
+        more = [x509.NameAttribute(x509.NameOID.COMMON_NAME, "dc1.corp.test")] if how == "AskedCn" else []
+        more += [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Corp")] if how == "AskedMore" else []
+        subject = x509.Name(more + list(csr.subject))
+    names = names[:1] if how == "AskedFewer" else names
+    names += [x509.DNSName("dc1.corp.test")] if how in ("AskedDns", "NamedDns") else []
+    names += [upn("administrator@corp.test")] if how in ("AskedUpn", "NamedUpn") else []
+    names += [x509.RFC822Name("boss@corp.test")] if how == "NamedMail" else []
+    names += [x509.UniformResourceIdentifier("tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500")] if how == "NamedUri" else []
+    names += [upn(who)] if how == "Named" else []
     now = datetime.datetime.now(datetime.timezone.utc)
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Another CA")]) if how == "WrongIssuer" else CA.subject
     key = OTHER_KEY.public_key() if how == "WrongKey" else csr.public_key()
@@ -357,8 +372,11 @@ def sign(csr, template, sid, how=None, who="nobody"):
          .not_valid_after(now + datetime.timedelta(days=365))
          .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
          .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), False)
-         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.public_key()), False)
-         .add_extension(sid_extension("S-1-5-21-1-2-3-500" if how == "WrongSid" else sid), False))
+         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.public_key()), False))
+    if not asked or how in ("AskedOwnSid", "AskedOtherSid"):
+        b = b.add_extension(sid_extension("S-1-5-21-1-2-3-500" if how in ("WrongSid", "AskedOtherSid") else sid), False)
+    if names:
+        b = b.add_extension(x509.SubjectAlternativeName(names), False)
     by_oid = [e for e in csr.extensions if e.oid.dotted_string == "1.3.6.1.4.1.311.21.7"]
     if by_oid:
         b = b.add_extension(x509.UnrecognizedExtension(by_oid[0].oid, by_oid[0].value.value), False)

@@ -1,16 +1,18 @@
 //! The rule for a request that another CA is to decide: whether it may be passed on at all.
 //!
 //! That CA has a policy of its own, so what is its business is not looked at here: approval, lifetime, and the names
-//! that it builds from the identity. What is looked at is what makes a certificate dangerous whoever signs it, and that
+//! that it builds from the identity; those are compared when the certificate is there. What is looked at is what makes a certificate dangerous whoever signs it, and that
 //! the caller has the right to ask. Only [`forward`] makes a [`Forwardable`], and nothing else is ever sent.
 
 use super::renewal::ForeignCertificate;
 use super::{Right, check_request, renewal, subject};
-use crate::forwarding::{Expected, IdentityMode};
-use crate::identity::{AccountName, Method, Principal};
+use crate::directory::HostNameDoubt;
+use crate::forwarding::{AccountNames, Expected, ExpectedNames, ExpectedSid, IdentityMode};
+use crate::identity::{AccountName, Method, Principal, Sid};
+use crate::names::SubjectName;
 use crate::refusal::Refusal;
 use crate::request::{RequestForm, Submission};
-use crate::template::{SubjectSource, Template};
+use crate::template::{AltNameFrom, SubjectSource, Template};
 use crate::time::UnixTime;
 
 /// Facts about the circumstances of a request that is to be passed on, gathered by the service.
@@ -151,24 +153,85 @@ pub fn forward(
             template_name: template.name.clone(),
             template_oid: template.oid.clone(),
             sid: expected_sid(principal, template, circumstances, renewed),
+            names: expected_names(principal, template, submission, circumstances, renewed),
         },
     })
 }
 
 /// The security identifier that the certificate must have: a CA of Active Directory puts it into what it builds from an
-/// account unless the template says not to, and not into what takes its names from the request.
+/// account unless the template says not to, and not into what takes its names from the request. Nobody else's may stand
+/// there in any case.
 fn expected_sid(
     principal: &Principal,
     template: &Template,
     circumstances: &ForwardCircumstances<'_>,
     renewed: Option<&ForeignCertificate>,
-) -> Option<String> {
+) -> ExpectedSid {
     let own = principal.sid.as_ref().map(|sid| sid.as_str().to_owned());
-    match (template.subject.source, renewed) {
-        (SubjectSource::Request, _) => None,
-        (SubjectSource::Identity, _) if template.subject.without_sid => None,
-        // The certificate alone says whose the next one is.
-        (SubjectSource::Identity, Some(old)) if circumstances.key_based => old.sid.clone(),
-        (SubjectSource::Identity, Some(_) | None) => own,
+    // The certificate alone says whose the next one is.
+    let whose = match renewed {
+        Some(old) if circumstances.key_based => old.sid.clone(),
+        Some(_) | None => own,
+    };
+    let rule = match template.subject.source {
+        SubjectSource::Identity if !template.subject.without_sid => ExpectedSid::Demanded,
+        SubjectSource::Identity | SubjectSource::Request => ExpectedSid::IfAny,
+    };
+    whose.map_or(ExpectedSid::NotCompared, rule)
+}
+
+/// The names that the certificate may have.
+fn expected_names(
+    principal: &Principal,
+    template: &Template,
+    submission: &Submission,
+    circumstances: &ForwardCircumstances<'_>,
+    renewed: Option<&ForeignCertificate>,
+) -> ExpectedNames {
+    match template.subject.source {
+        SubjectSource::Request => {
+            let asked = [Some(&submission.names), renewed.map(|old| &old.names)];
+            let (mut subject, mut alternatives) = (SubjectName(template.subject.fixed.clone()), Vec::new());
+            for names in asked.into_iter().flatten() {
+                subject.0.extend(names.subject.0.iter().cloned());
+                alternatives.extend(names.alternatives.iter().cloned());
+            }
+            ExpectedNames::Asked { subject, alternatives }
+        }
+        SubjectSource::Identity => {
+            let own = principal.sid.as_ref().map(Sid::as_str);
+            let of_another = renewed.is_some_and(|old| circumstances.key_based && old.sid.as_deref() != own);
+            match account_names(principal, template) {
+                Some(names) if !of_another => ExpectedNames::Account(Box::new(names)),
+                Some(_) | None => ExpectedNames::NotCompared,
+            }
+        }
     }
+}
+
+/// What a CA of the account's directory can have built names from (MS-WCCE 3.2.2.6.2.1.4.5.9); `None` of accounts of no
+/// directory.
+fn account_names(principal: &Principal, template: &Template) -> Option<AccountNames> {
+    let directory = principal.directory.as_deref()?;
+    let mut upns: Vec<String> = principal.upn.iter().cloned().collect();
+    // What an account has that has none.
+    if let Some((domain, account)) = principal.name.directory_parts() {
+        upns.push(format!("{account}@{domain}"));
+    }
+    upns.extend(directory.service_principal_names.iter().cloned());
+    let mut hosts = principal.dns_names.clone();
+    let of_domain =
+        directory.domain_controller && template.subject.alternatives.contains(&AltNameFrom::DomainDns);
+    if of_domain {
+        hosts.extend(directory.domain_dns.clone());
+    }
+    Some(AccountNames {
+        upns,
+        hosts,
+        emails: principal.email.iter().cloned().collect(),
+        upn_known: principal.upn.is_some(),
+        email_known: principal.email.is_some(),
+        host_known: directory.host_name_doubt != Some(HostNameDoubt::Malformed),
+        short_host: of_domain,
+    })
 }

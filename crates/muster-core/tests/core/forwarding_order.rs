@@ -36,7 +36,7 @@ impl ForwardLedger for Recorder {
     async fn record_submission(&self, record: SubmissionRecord) -> Result<(), LedgerError> {
         assert_eq!((record.request.id, record.at), (id(), NOW));
         assert_eq!((record.ca.as_str(), record.identity), ("Corp", IdentityMode::Delegate));
-        assert_eq!(record.expected.sid.as_deref(), Some(OWN_SID));
+        assert_eq!(record.expected.sid.demanded(), Some(OWN_SID));
         self.step("record")
     }
 

@@ -1,6 +1,7 @@
 //! What may be passed on to a CA that is not ours: each refusal, and what the certificate must be like.
 
-use muster_core::forwarding::IdentityMode;
+use muster_core::directory::{DirectoryNames, HostNameDoubt};
+use muster_core::forwarding::{Expected, ExpectedSid, IdentityMode, OtherName};
 use muster_core::identity::Method;
 use muster_core::names::{AltName, NameAttribute};
 use muster_core::policy::{ForeignCertificate, ForwardCircumstances, forward};
@@ -369,26 +370,125 @@ fn sid(
     template: &Template,
     submission: &Submission,
     circumstances: &ForwardCircumstances<'_>,
-) -> Option<String> {
+) -> ExpectedSid {
     forward(principal, template, submission, circumstances).unwrap().expected().sid.clone()
 }
 
 #[test]
 fn certificate_built_from_an_account_must_have_its_sid() {
-    let own = Some(OWN_SID.to_owned());
+    let own = ExpectedSid::Demanded(OWN_SID.to_owned());
+    let if_any = ExpectedSid::IfAny(OWN_SID.to_owned());
     let renewed = foreign();
     let open = changed("User", |t| t.renewal.key_based = true);
     assert_eq!(sid(&alice(), &template("User"), &plain(), &delegated(None)), own);
     assert_eq!(sid(&alice(), &template("User"), &renewal(), &on_behalf(Some(&renewed))), own);
     let stranger = Principal { sid: None, ..alice() };
-    assert_eq!(sid(&stranger, &template("User"), &plain(), &delegated(None)), None, "no directory");
+    assert_eq!(
+        sid(&stranger, &template("User"), &plain(), &delegated(None)),
+        ExpectedSid::NotCompared,
+        "no directory"
+    );
     let key_based = ForwardCircumstances { key_based: true, ..on_behalf(Some(&renewed)) };
     assert_eq!(sid(&stranger, &open, &renewal(), &key_based), own, "that of the certificate");
     let mut without = template("User");
     without.subject.without_sid = true;
-    assert_eq!(sid(&alice(), &without, &plain(), &delegated(None)), None);
-    // A CA of Active Directory does not put it into what takes its names from the request.
+    assert_eq!(sid(&alice(), &without, &plain(), &delegated(None)), if_any);
+    // A CA of Active Directory does not put it into what takes its names from the request, and nobody else's either.
     let known = Principal { sid: alice().sid, ..web01() };
     let asked = asking(dns(&["www.lab.example"]));
-    assert_eq!(sid(&known, &template("WebServer"), &asked, &delegated(None)), None);
+    assert_eq!(sid(&known, &template("WebServer"), &asked, &delegated(None)), if_any);
+}
+
+fn expected(principal: &Principal, template: &Template, submission: &Submission) -> Expected {
+    let forwardable = forward(principal, template, submission, &delegated(None));
+    forwardable.unwrap().expected().clone()
+}
+
+fn with(alternatives: Vec<AltName>) -> RequestedNames {
+    RequestedNames { alternatives, ..RequestedNames::default() }
+}
+
+#[test]
+fn certificate_with_names_of_the_request_has_no_others() {
+    let web =
+        changed("WebServer", |t| t.subject.fixed = vec![(NameAttribute::Organization, "Lab".to_owned())]);
+    let known = Principal { sid: alice().sid, ..web01() };
+    let asked =
+        asking(RequestedNames { subject: cn("web01.lab.example").subject, ..dns(&["www.lab.example"]) });
+    let expected = expected(&known, &web, &asked);
+    let check = |found: RequestedNames| expected.check_names(&found, None).map_err(|other| other.to_string());
+    for fine in [
+        RequestedNames::default(),
+        dns(&["www.lab.example"]),
+        // Where TLS looks for it.
+        dns(&["www.lab.example", "web01.lab.example"]),
+        cn("web01.lab.example"),
+        subject(&[(NameAttribute::Organization, "Corp"), (NameAttribute::Country, "DE")]),
+    ] {
+        assert_eq!(check(fine.clone()), Ok(()), "{fine:?}");
+    }
+    let unknown = RequestedNames { unknown_alternatives: vec!["otherName 1.2.3".to_owned()], ..dns(&[]) };
+    let unreadable = RequestedNames {
+        unknown_subject_attributes: vec!["2.5.4.3".to_owned()],
+        ..RequestedNames::default()
+    };
+    for (found, name) in [
+        (dns(&["www.lab.example", "dc1.lab.example"]), "DNS:dc1.lab.example"),
+        (cn("dc1.lab.example"), "CN=dc1.lab.example"),
+        (cn("WWW.lab.example"), "CN=WWW.lab.example"),
+        (subject(&[(NameAttribute::Email, "a@lab.example")]), "E=a@lab.example"),
+        (with(vec![AltName::Upn("www.lab.example".to_owned())]), "UPN:www.lab.example"),
+        (with(vec![AltName::Email("www.lab.example".to_owned())]), "email:www.lab.example"),
+        (with(vec![AltName::Ip("192.0.2.1".parse().unwrap())]), "IP:192.0.2.1"),
+        (unknown, "otherName 1.2.3"),
+        (unreadable, "CN, which cannot be read"),
+    ] {
+        let sentence = format!("the certificate has the name {name}, which was not asked for");
+        assert_eq!(check(found), Err(sentence));
+    }
+    // A security identifier may be missing, and is nobody else's, wherever it stands.
+    let sids = |sid: &str| RequestedNames { sids: vec![sid.to_owned()], ..RequestedNames::default() };
+    let none = RequestedNames::default();
+    assert_eq!(expected.check_names(&none, Some(OWN_SID)), Ok(()));
+    assert_eq!(expected.check_names(&sids(OWN_SID), None), Ok(()));
+    let other = "S-1-5-21-1-2-3-500".to_owned();
+    let refused = Err(OtherName::Sid { found: other.clone(), expected: OWN_SID.to_owned() });
+    assert_eq!(expected.check_names(&none, Some(&other)), refused);
+    assert_eq!(expected.check_names(&sids(&other), Some(OWN_SID)), refused);
+}
+
+#[test]
+fn certificate_built_from_an_account_has_the_accounts_names() {
+    let directory = || Some(Box::new(DirectoryNames::default()));
+    let known = Principal { name: "corp.test\\alice".parse().unwrap(), directory: directory(), ..alice() };
+    let user = template("User");
+    let check = |principal: &Principal, name: AltName| {
+        let expected = expected(principal, &user, &plain());
+        expected.check_names(&with(vec![name]), Some(OWN_SID)).is_ok()
+    };
+    let upn = |text: &str| AltName::Upn(text.to_owned());
+    let email = |text: &str| AltName::Email(text.to_owned());
+    let host = |text: &str| AltName::Dns(text.to_owned());
+    for own in [upn("Alice@corp.LAB.example"), upn("alice@CORP.TEST"), email("alice@Lab.example")] {
+        assert!(check(&known, own.clone()), "{own}");
+    }
+    for other in
+        [upn("administrator@corp.test"), upn("ålice@corp"), email("boss@lab.example"), host("dc1.corp.test")]
+    {
+        assert!(!check(&known, other.clone()), "{other}");
+        // Of an account of no directory nothing is known.
+        assert!(check(&alice(), other.clone()), "{other}");
+    }
+    // What the directory has and cannot stand in our certificates is not known either; what could is.
+    let odd = Principal { upn: None, email: None, ..known.clone() };
+    assert!(check(&odd, upn("ålice@corp.test")) && check(&odd, email("ålice@corp.test")));
+    assert!(!check(&odd, upn("administrator@corp.test")) && !check(&odd, email("boss@lab.example")));
+    let in_subject = subject(&[(NameAttribute::Email, "boss@lab.example")]);
+    assert!(expected(&known, &user, &plain()).check_names(&in_subject, Some(OWN_SID)).is_err());
+    // A host name that the directory gives to two is not this account's (CVE-2022-26923).
+    let doubt = Some(HostNameDoubt::Shared);
+    let shared = Some(Box::new(DirectoryNames { host_name_doubt: doubt, ..DirectoryNames::default() }));
+    assert!(!check(&Principal { directory: shared, ..known.clone() }, host("dc1.corp.test")));
+    let sid = expected(&known, &user, &plain()).check_names(&RequestedNames::default(), None);
+    assert!(matches!(sid, Err(OtherName::Sid { .. })), "{sid:?}");
 }

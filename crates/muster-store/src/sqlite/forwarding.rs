@@ -1,7 +1,7 @@
 //! The two writes of a request that is passed on, and what marks the first when the second never comes.
 
 use muster_core::audit::{Action, Actor, AuditOutcome, Event};
-use muster_core::forwarding::{Expected, Outcome, Settlement, SubmissionRecord};
+use muster_core::forwarding::{Expected, ExpectedNames, ExpectedSid, Outcome, Settlement, SubmissionRecord};
 use muster_core::{RequestId, UnixTime};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -18,6 +18,9 @@ use crate::requests::{Disposition, Owner};
 /// Word for word the condition of the partial index, so that it is used.
 pub(super) const OPEN: &str = "state IN ('submitting', 'under_submission', 'unknown')";
 
+/// The column `rules`, as JSON.
+type Rules = (ExpectedSid, ExpectedNames);
+
 pub(crate) fn record(
     record: SubmissionRecord,
     node: String,
@@ -25,6 +28,9 @@ pub(crate) fn record(
     seen: Option<Generations>,
 ) -> impl FnMut(&Tx<'_>) -> Result<(), StoreError> + Send {
     let SubmissionRecord { request, ca, identity, expected, at } = record;
+    let Expected { spki, template_name, template_oid, sid, names } = expected;
+    let sid_demanded = sid.demanded().map(str::to_owned);
+    let rules = serde_json::to_string::<Rules>(&(sid, names)).unwrap_or_default();
     let key = Key::new(Owner::of(&request), request.template.as_deref(), &request.raw);
     let event = Event {
         object: Some(format!("{ca} {}", digest_name(&request.raw))),
@@ -42,20 +48,21 @@ pub(crate) fn record(
         tx.conn
             .prepare_cached(
                 "INSERT INTO forwarding
-                 (id, ca, identity, spki, template_name, template_oid, sid, node, sent, sent_key, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'submitting')",
+                 (id, ca, identity, spki, template_name, template_oid, sid, node, sent, sent_key, rules, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'submitting')",
             )?
             .execute(params![
                 convert::id(request.id),
                 ca,
                 identity.as_str(),
-                expected.spki,
-                expected.template_name,
-                expected.template_oid.as_ref().map(ToString::to_string),
-                expected.sid,
+                spki,
+                template_name,
+                template_oid.as_ref().map(ToString::to_string),
+                sid_demanded,
                 node,
                 at.0,
                 key.stored(),
+                rules,
             ])?;
         tx.audit(&event)
     }
@@ -305,11 +312,19 @@ pub(crate) fn recover(
 
 /// The columns that [`read`] reads, in its order.
 const COLUMNS: &str = "ca, identity, spki, template_name, template_oid, sid, sent, backend_id, certificate,
-     response, hresult, settled";
+     response, hresult, settled, rules";
 
 /// What was sent and what came of it, from the column `first` on.
 fn read(row: &Row<'_>, first: usize, message: Option<&str>) -> Result<Forwarding, StoreError> {
     let oid: Option<String> = row.get(first + 4)?;
+    let demanded: Option<String> = row.get(first + 5)?;
+    let rules: Option<String> = row.get(first + 12)?;
+    let (sid, names): Rules = match rules {
+        Some(rules) => serde_json::from_str(&rules).map_err(|_| StoreError::unreadable("expected names"))?,
+        None => {
+            (demanded.map_or(ExpectedSid::NotCompared, ExpectedSid::Demanded), ExpectedNames::NotCompared)
+        }
+    };
     Ok(Forwarding {
         ca: row.get(first)?,
         identity: convert::parse(&row.get::<_, String>(first + 1)?, "identity mode")?,
@@ -317,7 +332,8 @@ fn read(row: &Row<'_>, first: usize, message: Option<&str>) -> Result<Forwarding
             spki: row.get(first + 2)?,
             template_name: row.get(first + 3)?,
             template_oid: oid.map(|oid| convert::parse(&oid, "object identifier")).transpose()?,
-            sid: row.get(first + 5)?,
+            sid,
+            names,
         },
         sent: UnixTime(row.get(first + 6)?),
         backend_request_id: row.get(first + 7)?,

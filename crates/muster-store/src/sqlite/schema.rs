@@ -14,6 +14,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0006_requester_sid.sql"),
     include_str!("../../migrations/sqlite/0007_forwarding.sql"),
     include_str!("../../migrations/sqlite/0008_signed_octets_once.sql"),
+    include_str!("../../migrations/sqlite/0009_expected_names.sql"),
 ];
 
 /// `PRAGMA application_id`: "Mstr".

@@ -2,14 +2,16 @@
 
 use muster_core::RequestId;
 use muster_core::audit::Actor;
-use muster_core::forwarding::{Expected, ForwardLedger, IdentityMode, Outcome, Settlement};
+use muster_core::forwarding::{
+    Expected, ExpectedNames, ExpectedSid, ForwardLedger, IdentityMode, Outcome, Settlement,
+};
 use muster_store::{
     AuditFilter, Disposition, ForwardedFilter, ForwardedTo, Options, RequestFilter, Store, StoreError,
 };
 
 use crate::support::{
-    DAY, NOW, Place, caller, denied, enroll, issued_elsewhere, name, officer, principal, record, submission,
-    under_submission,
+    DAY, NOW, Place, asked_names, caller, denied, enroll, issued_elsewhere, name, officer, principal, record,
+    submission, under_submission,
 };
 
 fn unknown() -> Outcome {
@@ -76,7 +78,8 @@ async fn submission_is_written_down_before_it_is_sent() {
         spki: b"a key".to_vec(),
         template_name: "User".to_owned(),
         template_oid: Some("1.3.6.1.4.1.311.21.8.1.2.3.4".parse().unwrap()),
-        sid: Some("S-1-5-21-1-2-3-1104".to_owned()),
+        sid: ExpectedSid::Demanded("S-1-5-21-1-2-3-1104".to_owned()),
+        names: asked_names(),
     };
     assert_eq!(forwarding.expected, expected);
     assert_eq!((forwarding.sent, forwarding.settled), (NOW, None));
@@ -84,6 +87,24 @@ async fn submission_is_written_down_before_it_is_sent() {
     let (action, object, outcome) = last_event(&store).await;
     assert_eq!((action.as_str(), outcome.as_str()), ("record_submission", "done"));
     assert!(object.unwrap().starts_with("Corp Issuing CA sha256:"));
+}
+
+/// A row of version 8 or before: its security identifier is demanded, and its names are not compared.
+#[tokio::test]
+async fn row_from_before_names_were_compared_is_read() {
+    let place = Place::new();
+    let store = place.open();
+    let id = after(&store, &[]).await;
+    for (sid, read) in [
+        (Some("S-1-5-21-7"), ExpectedSid::Demanded("S-1-5-21-7".to_owned())),
+        (None, ExpectedSid::NotCompared),
+    ] {
+        place.raw().execute("UPDATE forwarding SET rules = NULL, sid = ?1", [sid]).unwrap();
+        let expected = store.request(id).await.unwrap().unwrap().forwarding.unwrap().expected;
+        assert_eq!((expected.sid, expected.names), (read, ExpectedNames::NotCompared));
+    }
+    place.raw().execute("UPDATE forwarding SET rules = '[]'", []).unwrap();
+    assert!(store.request(id).await.is_err(), "what cannot be read permits nothing");
 }
 
 #[tokio::test]

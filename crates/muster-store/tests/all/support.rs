@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use muster_core::audit::Actor;
-use muster_core::forwarding::{Expected, IdentityMode, Outcome, SubmissionRecord};
+use muster_core::forwarding::{
+    Expected, ExpectedNames, ExpectedSid, IdentityMode, Outcome, SubmissionRecord,
+};
 use muster_core::identity::{AccountName, Method, Principal, PrincipalKind};
 use muster_core::issuance::{Intent, IssuedRecord, Opening, RequestRecord};
+use muster_core::names::{AltName, SubjectName};
 use muster_core::{RequestId, Serial, Template, UnixTime};
 use muster_store::{Instance, Options, Store, StoreError};
 use tempfile::TempDir;
@@ -179,9 +182,22 @@ pub(crate) fn submission(id: RequestId, account: &str) -> SubmissionRecord {
             spki: b"a key".to_vec(),
             template_name: "User".to_owned(),
             template_oid: Some(TEMPLATE_OID.parse().unwrap()),
-            sid: Some("S-1-5-21-1-2-3-1104".to_owned()),
+            sid: ExpectedSid::Demanded("S-1-5-21-1-2-3-1104".to_owned()),
+            names: asked_names(),
         },
         at: NOW,
+    }
+}
+
+/// Of each kind one.
+pub(crate) fn asked_names() -> ExpectedNames {
+    ExpectedNames::Asked {
+        subject: SubjectName::common_name("host.lab.example"),
+        alternatives: vec![
+            AltName::Dns("host.lab.example".to_owned()),
+            AltName::Email("a@lab.example".to_owned()),
+            AltName::Ip("192.0.2.1".parse().unwrap()),
+        ],
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) const HOST: &str = "ca1.corp.test";
 
 /// A template of the store, from which the authority issues to every user in the directory, or to every computer.
 fn template(name: &str) -> String {
+    if name.starts_with("Asked") {
+        return of_request(name);
+    }
     let (kind, common_name, alternatives) = if name.starts_with("Computer") {
         ("computer", "dns_name", "dns_names")
     } else {
@@ -40,6 +43,31 @@ key_based = true
 window_percent = 100
 [permissions]
 enroll = ["authenticated"]
+"#
+    )
+}
+
+/// One that takes its names from the request; whether an officer has to look is the authority's business.
+fn of_request(name: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+display_name = "{name}"
+kind = "user"
+eku = ["1.3.6.1.5.5.7.3.1"]
+[subject]
+source = "request"
+allow_dns = [".lab.example"]
+[issuance]
+approval = true
+[key]
+algorithms = ["p256"]
+usage = ["digital_signature"]
+[validity]
+days = 365
+renew_before_days = 60
+[permissions]
+enroll = ["account:corp.test\\alice"]
 "#
     )
 }

@@ -12,5 +12,6 @@ mod bed;
 mod commands;
 mod delegable;
 mod delegation;
+mod names;
 mod on_behalf;
 mod trouble;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use muster_core::Clock;
 use muster_core::audit::Actor;
-use muster_core::forwarding::{Expected, ForwardLedger, IdentityMode, Outcome, Settlement, SubmissionRecord};
+use muster_core::forwarding::{
+    Expected, ExpectedNames, ExpectedSid, ForwardLedger, IdentityMode, Outcome, Settlement, SubmissionRecord,
+};
 use muster_core::identity::Method;
 use muster_core::issuance::RequestRecord;
 use muster_server::SystemClock;
@@ -267,8 +269,13 @@ async fn requests_of_another_ca_are_shown_and_not_decided() {
         raw: b"a request".to_vec(),
         asked_with: None,
     };
-    let expected =
-        Expected { spki: b"a key".to_vec(), template_name: "User".to_owned(), template_oid: None, sid: None };
+    let expected = Expected {
+        spki: b"a key".to_vec(),
+        template_name: "User".to_owned(),
+        template_oid: None,
+        sid: ExpectedSid::NotCompared,
+        names: ExpectedNames::NotCompared,
+    };
     let (ca, identity) = ("Corp Issuing CA".to_owned(), IdentityMode::Delegate);
     store.record_submission(SubmissionRecord { request, ca, identity, expected, at: now }).await.unwrap();
     let listed = || {

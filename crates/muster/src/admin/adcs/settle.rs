@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use muster_adcs::{Answer, Expected, Found, RequestState, check_reply};
 use muster_core::RequestId;
-use muster_core::forwarding::{Outcome as Became, Settlement};
+use muster_core::forwarding::{self, Outcome as Became, Settlement};
+use muster_server::check_names;
 use muster_store::{Disposition, ForwardedFilter, ForwardedRequest, Forwarding};
 use serde::Serialize;
 
@@ -191,7 +192,7 @@ async fn found(authority: &Authority, forwarding: &Forwarding, number: u32) -> O
     let expected = Expected {
         public_key: wanted.spki.clone(),
         template: std::iter::once(wanted.template_name.clone()).chain(oid).collect(),
-        sid: wanted.sid.clone(),
+        sid: wanted.sid.demanded().map(str::to_owned),
     };
     let (numbers, there) = looked_up(authority, forwarding).await;
     if !numbers.is_empty() && !numbers.contains(&number) {
@@ -210,11 +211,15 @@ async fn found(authority: &Authority, forwarding: &Forwarding, number: u32) -> O
         .hint("give the account \"Read\" on the authority, or add --as-me with the ticket of somebody who has it")
     };
     match authority.connector.query(&authority.identity, number, true, &expected).await {
-        Ok(Answer::Issued { issued, .. }) => Ok(Became::Issued {
-            backend_id: number,
-            certificate: issued.certificate,
-            response: issued.response,
-        }),
+        Ok(Answer::Issued { issued, .. }) => {
+            check_names(&issued.certificate, wanted)
+                .map_err(|problem| not_this(authority, number, &problem))?;
+            Ok(Became::Issued {
+                backend_id: number,
+                certificate: issued.certificate,
+                response: issued.response,
+            })
+        }
         Ok(Answer::Pending { response, message, .. }) if surely_ours => {
             Ok(Became::UnderSubmission { backend_id: number, response, message })
         }
@@ -232,20 +237,30 @@ async fn found(authority: &Authority, forwarding: &Forwarding, number: u32) -> O
         }),
         Err(error @ muster_adcs::AdcsError::Untrusted { .. }) => Err(authority.failure(&error)),
         // Others' requests are not shown to everybody; the database is, to whoever may read it.
-        Ok(_) | Err(_) => by_database(authority, &expected, number).await.unwrap_or_else(|| Err(doubt())),
+        Ok(_) | Err(_) => {
+            by_database(authority, wanted, &expected, number).await.unwrap_or_else(|| Err(doubt()))
+        }
     }
 }
 
-async fn by_database(authority: &Authority, expected: &Expected, number: u32) -> Option<Outcome<Became>> {
+fn not_this(authority: &Authority, number: u32, problem: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format_args!("request {number} of {} is not this one: {problem}", authority.name))
+}
+
+async fn by_database(
+    authority: &Authority,
+    wanted: &forwarding::Expected,
+    expected: &Expected,
+    number: u32,
+) -> Option<Outcome<Became>> {
     let mut officer = authority.connector.officer(&authority.identity).await.ok()?;
     let (_, certificate) = officer.request(number).await.ok()??;
     officer.close().await;
     let certificate = certificate?;
-    Some(match check_reply(&certificate, &authority.issuers, expected) {
+    let checked =
+        check_reply(&certificate, &authority.issuers, expected).map_err(|problem| problem.to_string());
+    Some(match checked.and_then(|()| check_names(&certificate, wanted)) {
         Ok(()) => Ok(Became::Issued { backend_id: number, certificate, response: Vec::new() }),
-        Err(problem) => Err(Failure::new(format_args!(
-            "request {number} of {} is not this one: {problem}",
-            authority.name
-        ))),
+        Err(problem) => Err(not_this(authority, number, &problem)),
     })
 }
