@@ -107,7 +107,7 @@ impl Sqlite {
         }
         // In WAL mode anything less than FULL loses the last commits when the power fails.
         conn.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 2000;
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 8000;
              PRAGMA journal_size_limit = 67108864;",
         )?;
         let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;

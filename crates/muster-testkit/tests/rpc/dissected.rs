@@ -1,5 +1,5 @@
-//! What Wireshark makes of the server's answers: to a client over MIT's library, to impacket and to our connector, those that
-//! are refused among them.
+//! What Wireshark makes of the server's answers: to a client over MIT's library and to impacket, those that are refused
+//! among them.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
