@@ -1,5 +1,6 @@
 //! What officers of an authority do (MS-CSRA), and what became of a request whose call broke.
 
+use der::{Decode as _, Encode as _};
 use muster_rpc::client::RpcError;
 use muster_rpc::csra::{
     self, Column, FileTime, RequestState, Restriction, RevocationReason, Roles, Row, Rows, Seek, Sort, Value,
@@ -9,6 +10,7 @@ use muster_rpc::status::HResult;
 use muster_rpc::wcce::{self, Disposition, PropertyId};
 use muster_rpc::{Interface, Uuid};
 use tokio::time::timeout;
+use x509_cert::Certificate;
 
 use crate::adcs::{Adcs, Identity};
 use crate::error::AdcsError;
@@ -19,8 +21,8 @@ use crate::wire::{CallError, connection};
 
 /// Rows of one answer. A row's texts have at most 11 KiB, and an answer at most a megabyte.
 const PAGE: u32 = 64;
-/// The same where requests themselves are among the columns, which have 64 KiB at most.
-const PAGE_OF_REQUESTS: u32 = 12;
+/// The same where requests themselves are among the columns, which have 64 KiB at most, and certificates, which have 16.
+const PAGE_OF_REQUESTS: u32 = 11;
 /// Columns asked for at once, and all of them.
 const COLUMNS: (u32, usize) = (100, 400);
 /// Rows that are looked through for one request.
@@ -83,6 +85,8 @@ pub enum Found {
     Found(Vec<RequestRow>),
     /// There is none.
     NotFound,
+    /// There is none, unless it is one of these, of which the database has neither request nor certificate.
+    Untold(Vec<RequestRow>),
     /// The identity may not read the database.
     NotPermitted,
     /// There are more requests since then than were looked through.
@@ -255,11 +259,7 @@ impl Officer<'_> {
         let restriction = Restriction { column, seek: Seek::Equal, sort: Sort::No, value: Value::Number(id) };
         let mut found = None;
         self.view(&columns, &[restriction], PAGE_OF_REQUESTS, |row| {
-            let certificate = row.cells.iter().find_map(|(column, value)| match value {
-                Value::Octets(octets) if *column == raw => Some(octets.clone()),
-                Value::Octets(_) | Value::Number(_) | Value::Date(_) | Value::Text(_) => None,
-            });
-            found = Some((shown(&columns, row), certificate));
+            found = Some((shown(&columns, row), octets_of(row, raw).map(<[u8]>::to_vec)));
             false
         })
         .await?;
@@ -267,33 +267,36 @@ impl Officer<'_> {
     }
 
     async fn find(&mut self, public_key: &[u8], since: i64) -> Result<Found, AdcsError> {
-        let names: Vec<&str> = SHOWN.into_iter().chain([RAW_REQUEST]).collect();
+        let names: Vec<&str> = SHOWN.into_iter().chain([RAW_REQUEST, RAW_CERTIFICATE]).collect();
         let columns = self.columns(&names).await?;
-        let raw = self.number(&columns, RAW_REQUEST)?;
+        let (raw, certificate) =
+            (self.number(&columns, RAW_REQUEST)?, self.number(&columns, RAW_CERTIFICATE)?);
         let restriction = Restriction {
             column: self.number(&columns, SUBMITTED)?,
             seek: Seek::AtLeast,
             sort: Sort::Ascending,
             value: Value::Date(FileTime::from_unix(since)),
         };
-        let (mut looked_through, mut found) = (0, Vec::new());
+        let (mut looked_through, mut found, mut untold) = (0, Vec::new(), Vec::new());
         let seen_all = self
             .view(&columns, &[restriction], PAGE_OF_REQUESTS, |row| {
                 looked_through += 1;
-                // The key stands in every form of request as it is (PKCS#10, in CMS or CMC or alone).
-                let same = row.cells.iter().any(|(column, value)| match value {
-                    Value::Octets(octets) => *column == raw && contains(octets, public_key),
-                    Value::Number(_) | Value::Date(_) | Value::Text(_) => false,
-                });
-                if same {
-                    found.push(shown(&columns, row));
+                match (octets_of(row, raw), octets_of(row, certificate)) {
+                    // The key stands in every form of request as it is (PKCS#10, in CMS or CMC or alone).
+                    (Some(request), _) if contains(request, public_key) => found.push(shown(&columns, row)),
+                    (None, Some(certificate)) if is_key_of(certificate, public_key) => {
+                        found.push(shown(&columns, row));
+                    }
+                    (None, None) => untold.push(shown(&columns, row)),
+                    (Some(_), _) | (None, Some(_)) => {}
                 }
                 looked_through < LOOKED_THROUGH
             })
             .await?;
         Ok(match (found.is_empty(), seen_all) {
             (false, _) => Found::Found(found),
-            (true, true) => Found::NotFound,
+            (true, true) if untold.is_empty() => Found::NotFound,
+            (true, true) => Found::Untold(untold),
             (true, false) => Found::TooMany { looked_through },
         })
     }
@@ -430,6 +433,20 @@ fn succeeded(result: HResult) -> Result<(), HResult> {
 
 fn contains(octets: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && octets.windows(part.len()).any(|window| window == part)
+}
+
+/// What stands in a column of octets, if there is something.
+fn octets_of(row: &Row, column: u32) -> Option<&[u8]> {
+    row.cells.iter().find_map(|(id, value)| match value {
+        Value::Octets(octets) if *id == column && !octets.is_empty() => Some(octets.as_slice()),
+        Value::Octets(_) | Value::Number(_) | Value::Date(_) | Value::Text(_) => None,
+    })
+}
+
+fn is_key_of(certificate: &[u8], public_key: &[u8]) -> bool {
+    let key = Certificate::from_der(certificate)
+        .and_then(|certificate| certificate.tbs_certificate().subject_public_key_info().to_der());
+    key.is_ok_and(|key| key == public_key)
 }
 
 /// A row as it is shown.

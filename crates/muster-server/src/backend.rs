@@ -15,6 +15,7 @@ use muster_adcs::{Expected, Identity};
 use muster_core::UnixTime;
 use muster_core::forwarding::{self, IdentityMode, Outcome, RecordedSubmission};
 use muster_gss::InitiateError;
+use muster_store::ForwardedRequest;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -181,14 +182,20 @@ impl Backend {
         }
     }
 
-    /// What became of the request with this key, which was sent at `since` or later, as far as this service may look.
-    pub(crate) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
+    /// What became of a request that was sent at `since` or later, as far as this service may look. `short_names`: DNS name
+    /// and short name of domains, as a CA may write either.
+    pub(crate) async fn fate(
+        &self,
+        request: &ForwardedRequest,
+        since: UnixTime,
+        short_names: &[(String, String)],
+    ) -> Fate {
         let fate = match self {
-            Self::Adcs(connector) => connector.fate(wanted, since).await,
+            Self::Adcs(connector) => connector.fate(request, since, short_names).await,
             Self::Relay(_) => Fate::Blind("another enrollment service tells nothing of keys".to_owned()),
         };
         match fate {
-            Fate::Known(outcome) => Fate::Known(judge::judged(outcome, wanted)),
+            Fate::Known(outcome) => Fate::Known(judge::judged(outcome, &request.forwarding.expected)),
             fate @ (Fate::NotThere | Fate::Unclear(_) | Fate::Blind(_)) => fate,
         }
     }

@@ -82,6 +82,12 @@ impl Identities {
         Self { accounts, domains, clock }
     }
 
+    /// DNS name and short name of each domain whose directory has told it.
+    pub(crate) fn short_names(&self) -> Vec<(String, String)> {
+        let known = |domain: &Domain| Some((domain.settings.domain.to_string(), domain.netbios_name()?));
+        self.domains.iter().filter_map(known).collect()
+    }
+
     /// The configured domains.
     #[must_use]
     pub(crate) fn domains(&self) -> &[Domain] {

@@ -1,5 +1,5 @@
-//! Finding out what became of requests whose call broke: the CA is asked for requests with their key, and what it has is
-//! written down. Nothing is ever sent again from here.
+//! Finding out what became of requests whose call broke: the CA is asked for requests with their key, of whoever sent them
+//! and of their template, and what it has is written down. Nothing is ever sent again from here.
 //!
 //! It works where this service's account may read the CA's database (MS-CSRA); elsewhere somebody has to look, with
 //! `muster adcs`.
@@ -38,7 +38,9 @@ impl Forwarding {
             }
             unknown.extend(page);
         }
-        for ForwardedRequest { summary, forwarding } in unknown {
+        let short_names = self.identities.short_names();
+        for request in unknown {
+            let ForwardedRequest { summary, forwarding } = &request;
             // An answer that was not to be trusted is for a person to look at.
             let untrusted = summary.code.as_deref() == Some(UNTRUSTED);
             if untrusted || now.since(forwarding.sent) < SETTLING_SECONDS {
@@ -46,7 +48,7 @@ impl Forwarding {
             }
             let id = summary.id;
             let since = forwarding.sent.plus(-MARGIN);
-            let outcome = match self.backend.fate(&forwarding.expected, since).await {
+            let outcome = match self.backend.fate(&request, since, &short_names).await {
                 Fate::Known(outcome) => outcome,
                 Fate::NotThere => {
                     Outcome::NotSubmitted { why: "the CA has no request with this key".to_owned() }

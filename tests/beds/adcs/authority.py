@@ -12,7 +12,8 @@ It listens on two free ports of 127.0.0.1 and says so in its first line, a JSON 
 Every call is one further line: who, authentication, level, arguments and the answer.
 
 What it does with a request is the name of the template: Pending, Denied, Failed, HResult, WrongKey, WrongIssuer, OtherSigner, WrongSid, Garbage, Empty,
-Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends), Forged (issued, and then a fault without a verifier says that the
+Truncated, Slow, Drop, Half, Lost (issued, and then the connection ends), LostBare (the same, and the database keeps no request), LostAlien and LostOther (the same, and the
+database has it of somebody else, or of another template), LostPending and LostAll (pending, of which the database keeps nothing, or all), Forged (issued, and then a fault without a verifier says that the
 call was not begun, as somebody on the way could), Unsigned (the same, and nothing is issued), Signed (nothing is issued, and a sealed
 fault says so), AskedX (names are those of the request and there is no security identifier; X is nothing, Fewer, More: an organization beside them,
 Dns, Upn and Cn: a name beside them that nobody asked for, OwnSid, OtherSid), NamedX (an alternative name that is the caller's, or for X = Upn,
@@ -499,8 +500,11 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
     if t == "Failed":
         st["state"] = "denied"
         return 0, rid, 0x80094012, b"", b"", msg("The permissions on the certificate template do not allow the current user to enroll")
-    if t == "Pending":
+    if t in ("Pending", "LostPending", "LostAll"):
         st["state"], st["resolved"], st["message"] = "pending", 0, "Taken Under Submission"
+        if t != "Pending":
+            st["raw"] = None if t == "LostPending" else request
+            raise Cut(t)
         return 0, rid, 5, answer(flags, 3, "Taken Under Submission"), b"", msg("Taken Under Submission")
     st["cert"] = sign(csr, name, sid or A.sid, t, who)
     if t == "Garbage":
@@ -509,7 +513,10 @@ def cert_server_request(flags, authority, request_id, attribs, request, who):
         return 0, rid, 3, b"", b"", msg("Issued")
     if t == "Truncated":
         raise Short(rid)
-    if t == "Lost":
+    if t.startswith("Lost"):
+        st["raw"] = None if t == "LostBare" else request
+        st["who"] = "mallory@CORP.TEST" if t == "LostAlien" else who
+        st["template"] = "Other" if t == "LostOther" else name
         raise Cut(t)
     if t == "Forged":
         raise Fault(5)
@@ -985,7 +992,7 @@ def cell(rid, st, number):
     """-> the value of a column, None if it is empty."""
     return {0x1000: rid, 0x2000: rid if st["cert"] else None,
             0x2001: st["cert"].public_bytes(DER) if st["cert"] else None, 0x1001: st["raw"], 0x1008: st["status"], 0x1009: STATES[st["state"]],
-            0x100A: st["message"], 0x100B: st["when"], 0x100C: st["resolved"] or None, 0x1010: "CORP\\" + st["who"].split("@")[0],
+            0x100A: st["message"], 0x100B: st["when"], 0x100C: st["resolved"] or None, 0x1010: "CORP\\" + st["who"].split("\\")[-1].split("@")[0],
             0x2003: st["template"] or None, 0x2007: serial(st), 0x1005: None,
             0x200C: key_octets(st["cert"].public_key()) if st["cert"] else None}[number]
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use der::{Decode as _, Encode as _};
-use muster_adcs::{Adcs, AdcsError, Answer, Found, Identity, Method, Settings, Submission, Timeouts};
+use muster_adcs::{
+    Adcs, AdcsError, Answer, Found, Identity, Method, RequestRow, Settings, Submission, Timeouts,
+};
 use muster_ca::SigningKey;
 use muster_core::UnixTime;
 use muster_core::forwarding::{self, IdentityMode, Outcome, RecordedSubmission};
@@ -12,6 +14,7 @@ use muster_proto::wcce::{self, CertificateRequest, Cosigner, Possession};
 use muster_rpc::client::RpcError;
 use muster_rpc::status::{FaultStatus, HResult};
 use muster_rpc::wcce::{Form, RequestAttributes, RequestFlags};
+use muster_store::ForwardedRequest;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_cert::Certificate;
@@ -214,12 +217,26 @@ impl Connector {
         }
     }
 
-    /// What became of the request with this key, which was sent at `since` or later.
-    pub(super) async fn fate(&self, wanted: &forwarding::Expected, since: UnixTime) -> Fate {
+    /// What became of a request that was sent at `since` or later: of the rows with its key, the one of whoever sent it.
+    pub(super) async fn fate(
+        &self,
+        request: &ForwardedRequest,
+        since: UnixTime,
+        short_names: &[(String, String)],
+    ) -> Fate {
         let Ok(own) = self.own() else { return Fate::Blind("there is no account to look with".to_owned()) };
+        let wanted = &request.forwarding.expected;
+        let sender = Sender::of(request, own, short_names);
         let rows = match self.adcs.find(own, &wanted.spki, since.0).await {
             Ok(Found::Found(rows)) => rows,
             Ok(Found::NotFound) => return Fate::NotThere,
+            Ok(Found::Untold(rows)) => {
+                let own = rows.iter().filter(|row| sender.sent(row, wanted)).count();
+                return match own {
+                    0 => Fate::NotThere,
+                    own => Fate::Unclear(format!("the CA has kept no key of {own} requests since then")),
+                };
+            }
             Ok(Found::NotPermitted) => {
                 return Fate::Blind("the account may not read the CA's database".to_owned());
             }
@@ -228,8 +245,22 @@ impl Connector {
             }
             Err(error) => return Fate::Blind(error.to_string()),
         };
-        let [row] = rows.as_slice() else {
-            return Fate::Unclear(format!("the CA has {} requests with this key", rows.len()));
+        // One of somebody else with this key is not ours; but whether ours is there, it leaves open.
+        let (ours, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| sender.sent(row, wanted));
+        for other in others {
+            tracing::warn!(
+                request.id = request.summary.id.number(),
+                at_the_ca = other.id,
+                requester = other.requester,
+                template = other.template,
+                "the CA has a request with the same key, of somebody else or of another template, which is not taken for it"
+            );
+        }
+        let [row] = ours.as_slice() else {
+            let (ours, all) = (ours.len(), rows.len());
+            return Fate::Unclear(format!(
+                "the CA has {all} requests with this key, {ours} of them by its sender"
+            ));
         };
         match self.ask(own, row.id, wanted).await {
             Ok(outcome) => Fate::Known(outcome),
@@ -240,6 +271,57 @@ impl Connector {
     /// Gives back what the CA keeps for this service.
     pub(super) async fn close(&self) {
         self.adcs.close().await;
+    }
+}
+
+/// Who is said to have asked, where the CA has got a request: domain and account.
+struct Sender<'a> {
+    accounts: Vec<(String, String)>,
+    short_names: &'a [(String, String)],
+}
+
+impl<'a> Sender<'a> {
+    /// The caller; where this service asks for others, itself or the one whom it asks for, as the CA writes it down.
+    fn of(request: &ForwardedRequest, own: &Identity, short_names: &'a [(String, String)]) -> Self {
+        let caller = request.summary.requester.directory_parts();
+        let mut all: Vec<_> =
+            caller.map(|(domain, account)| (domain.to_owned(), account)).into_iter().collect();
+        match request.forwarding.identity {
+            IdentityMode::Delegate => {}
+            IdentityMode::RenewOnBehalf | IdentityMode::RegistrationAuthority => {
+                let own = own.name().split_once('@');
+                all.extend(own.map(|(account, realm)| (realm.to_owned(), account.to_owned())));
+            }
+        }
+        Self { accounts: all, short_names }
+    }
+
+    /// Whether a row can be that of the request. What the CA does not tell is no reason against it.
+    fn sent(&self, row: &RequestRow, wanted: &forwarding::Expected) -> bool {
+        let template = wanted.template_oid.as_ref().map(ToString::to_string);
+        let of_template = row.template.is_empty()
+            || row.template.eq_ignore_ascii_case(&wanted.template_name)
+            || template.is_some_and(|oid| oid == row.template);
+        let by = |(domain, account): &(String, String)| match row.requester.split_once('\\') {
+            Some((there, name)) => {
+                name.to_lowercase() == account.to_lowercase() && self.is_domain(there, domain)
+            }
+            None => row.requester.eq_ignore_ascii_case(&format!("{account}@{domain}")),
+        };
+        // Of a caller of no directory the CA's name for it is not known.
+        of_template && (row.requester.is_empty() || self.accounts.is_empty() || self.accounts.iter().any(by))
+    }
+
+    /// Whether a CA may call a domain so: by its DNS name or its short one, which is the first label unless somebody chose
+    /// another when the domain was made.
+    fn is_domain(&self, written: &str, domain: &str) -> bool {
+        let known = self.short_names.iter().find(|(dns, _)| dns.eq_ignore_ascii_case(domain));
+        let short = match known {
+            Some((_, short)) => short.clone(),
+            // No more than fifteen characters fit into one.
+            None => domain.split('.').next().unwrap_or_default().chars().take(15).collect(),
+        };
+        written.eq_ignore_ascii_case(domain) || written.eq_ignore_ascii_case(&short)
     }
 }
 
@@ -307,4 +389,59 @@ fn is_access_denied(error: &RpcError) -> bool {
         error,
         RpcError::Fault(fault) | RpcError::UnverifiedFault(fault) if [FaultStatus::ACCESS_DENIED, FaultStatus::E_ACCESS_DENIED].contains(&fault.status)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(requester: &str, template: &str) -> RequestRow {
+        RequestRow {
+            id: 11,
+            requester: requester.to_owned(),
+            state: None,
+            status: None,
+            message: String::new(),
+            template: template.to_owned(),
+            serial: String::new(),
+            submitted: None,
+            resolved: None,
+        }
+    }
+
+    #[test]
+    fn row_is_the_requests_if_sender_and_template_are() {
+        let wanted = forwarding::Expected {
+            spki: Vec::new(),
+            template_name: "User".to_owned(),
+            template_oid: "1.3.6.1.4.1.311.21.8.1".parse().ok(),
+            sid: forwarding::ExpectedSid::NotCompared,
+            names: forwarding::ExpectedNames::NotCompared,
+        };
+        let pair = |(domain, name): (&str, &str)| (domain.to_owned(), name.to_owned());
+        let accounts = [("corp.test", "alice"), ("CORP.TEST", "svc-ces")].map(pair).to_vec();
+        let other = [pair(("corp.test", "CONTOSO"))];
+        for (requester, template, by_first_label, by_short_name) in [
+            ("CORP\\alice", "User", true, false),
+            ("CONTOSO\\Alice", "user", false, true),
+            ("corp.test\\alice", "1.3.6.1.4.1.311.21.8.1", true, true),
+            ("alice@CORP.TEST", "User", true, true),
+            ("CORP\\svc-ces", "User", true, false),
+            ("", "", true, true),
+            ("CORP\\bob", "User", false, false),
+            ("PARTNER\\alice", "User", false, false),
+            ("alice", "User", false, false),
+            ("corp.test\\alice", "Machine", false, false),
+            ("corp.test\\alice", "1.3.6.1.4.1.311.21.8.2", false, false),
+        ] {
+            for (short_names, expected) in [(&[][..], by_first_label), (&other[..], by_short_name)] {
+                let sender = Sender { accounts: accounts.clone(), short_names };
+                let row = row(requester, template);
+                assert_eq!(sender.sent(&row, &wanted), expected, "{requester} {template} {short_names:?}");
+            }
+        }
+        // Nothing is known of a caller of no directory.
+        let sender = Sender { accounts: Vec::new(), short_names: &[] };
+        assert!(sender.sent(&row("CORP\\bob", "User"), &wanted));
+    }
 }

@@ -3,10 +3,10 @@
 use muster_testkit::ad::Ad;
 use muster_testkit::ad_site::AdSite;
 use muster_testkit::adcs::Authority;
-use muster_testkit::messages;
 use muster_testkit::peers::muster;
 use muster_testkit::site::MovedClock;
 use muster_testkit::tools;
+use muster_testkit::{log, messages};
 
 use crate::bed::{Bed, Plan};
 
@@ -164,7 +164,17 @@ fn request_whose_call_broke_is_found_at_the_authority() {
     let Some(ad) = Ad::or_not_run() else { return };
     let arguments =
         ["--sid-of".to_owned(), Bed::sid_of(&ad, "alice"), "--roles".to_owned(), "svc-ces=0x100".to_owned()];
-    let templates = &["Lost", "Drop", "Forged", "Unsigned"];
+    let templates = &[
+        "Lost",
+        "Drop",
+        "Forged",
+        "Unsigned",
+        "LostBare",
+        "LostAlien",
+        "LostOther",
+        "LostPending",
+        "LostAll",
+    ];
     let arguments = arguments.to_vec();
     let plan = Plan { name, templates, protocol: "dcom", arguments, endpoints: ENDPOINT };
     let Some(mut bed) = Bed::make(&plan) else { return };
@@ -177,15 +187,36 @@ fn request_whose_call_broke_is_found_at_the_authority() {
         broken.push((request, messages::text(&answer.body, "RequestID").unwrap().to_owned()));
     }
     bed.site.site.stop();
-    let [(_, lost), (dropped, never), (_, forged), (_, unsigned)] = broken.as_slice() else { panic!() };
+    let [(_, lost), (dropped, never), (_, forged), (_, unsigned), rest @ ..] = broken.as_slice() else {
+        panic!()
+    };
+    let [(_, bare), (_, alien), (_, other), (_, untold), (_, waiting)] = rest else { panic!() };
+    log::keep();
     // Ten minutes later; nothing is looked for before.
     bed.site.site.serve_at(MovedClock(700), |site| {
         let state = |id: &str| site.muster("request", &["show", id, "--json"]);
-        for (id, word) in [(lost, "issued"), (never, "failed"), (forged, "issued"), (unsigned, "failed")] {
+        // The last are those of which something is missing: the request, so that the certificate tells the key; and the
+        // key of one that waits, so that nobody can say whether it came.
+        for (id, word) in [
+            (lost, "issued"),
+            (forged, "issued"),
+            (bare, "issued"),
+            (waiting, "under_submission"),
+            (never, "failed"),
+            (unsigned, "failed"),
+        ] {
             let word = format!("\"{word}\"");
             let shown = AdSite::until(|| state(id), |shown| shown.contains(&word));
             assert!(shown.contains(&word), "{shown}");
         }
+        // Of somebody else, of another template, without a key: not taken for it, and not given up either.
+        for id in [alien, other, untold] {
+            assert!(state(id).contains("\"unknown\""), "{}", state(id));
+        }
+        let log = log::text();
+        let kept =
+            |what: &str| log.lines().any(|line| line.contains("is not taken for it") && line.contains(what));
+        assert!(kept("mallory") && kept("Other"), "{log}");
     });
     bed.site.site.serve();
     let answer = bed.poll(name, "alice", lost);

@@ -112,6 +112,9 @@ async fn looked_up(authority: &Authority, forwarding: &Forwarding) -> (Vec<u32>,
             (rows.iter().map(|row| row.id).collect(), rows.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         Ok(Found::NotFound) => (Vec::new(), "not there: it did not get it".to_owned()),
+        Ok(Found::Untold(rows)) => {
+            (Vec::new(), format!("not known: of {} requests since then it has kept no key", rows.len()))
+        }
         Ok(Found::NotPermitted) => {
             (Vec::new(), "not known: the account may not read its database".to_owned())
         }
