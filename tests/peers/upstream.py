@@ -165,7 +165,7 @@ def csr_in(octets):
 
 def template_of(csr):
     try:
-        value = csr.extensions.get_extension_for_oid(ObjectIdentifier("1.3.6.1.4.1.311.20.2")).value.value
+        value = csr.extensions.get_extension_for_oid(ObjectIdentifier("1.3.6.1.4.1.311.20.2")).value.public_bytes()
         return value[2:].decode("utf-16be")
     except x509.ExtensionNotFound:
         return "User"

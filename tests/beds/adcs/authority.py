@@ -289,7 +289,7 @@ def find_old(data):
                     continue
                 for e in cert.extensions:
                     if e.oid.dotted_string == "1.3.6.1.4.1.311.25.2":
-                        return cert, re.search(rb"S-1-[0-9-]+", e.value.value).group(0).decode()
+                        return cert, re.search(rb"S-1-[0-9-]+", e.value.public_bytes()).group(0).decode()
                 return cert, None
     return None, None
 
@@ -332,10 +332,10 @@ def template_of(csr, attribs):
         return m.group(1).strip()
     for e in csr.extensions:
         if e.oid.dotted_string == "1.3.6.1.4.1.311.20.2":
-            v = e.value.value
+            v = e.value.public_bytes()
             return v[2:].decode("utf-16be" if v[0] == 0x1E else "utf-8", "replace")
         if e.oid.dotted_string == "1.3.6.1.4.1.311.21.7":
-            return TEMPLATES.get(template_oid(e.value.value), "v2-oid")
+            return TEMPLATES.get(template_oid(e.value.public_bytes()), "v2-oid")
     return ""
 
 
@@ -380,7 +380,7 @@ def sign(csr, template, sid, how=None, who="nobody"):
         b = b.add_extension(x509.SubjectAlternativeName(names), False)
     by_oid = [e for e in csr.extensions if e.oid.dotted_string == "1.3.6.1.4.1.311.21.7"]
     if by_oid:
-        b = b.add_extension(x509.UnrecognizedExtension(by_oid[0].oid, by_oid[0].value.value), False)
+        b = b.add_extension(x509.UnrecognizedExtension(by_oid[0].oid, by_oid[0].value.public_bytes()), False)
     elif template:
         name = template.encode("utf-16be")
         b = b.add_extension(x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.311.20.2"), bytes([0x1E, len(name)]) + name), False)

@@ -1,8 +1,9 @@
 //! The rule for a request that another CA is to decide: whether it may be passed on at all.
 //!
 //! That CA has a policy of its own, so what is its business is not looked at here: approval, lifetime, and the names
-//! that it builds from the identity; those are compared when the certificate is there. What is looked at is what makes a certificate dangerous whoever signs it, and that
-//! the caller has the right to ask. Only [`forward`] makes a [`Forwardable`], and nothing else is ever sent.
+//! that it builds from the identity; those are compared when the certificate is there. What is looked at is what makes a
+//! certificate dangerous whoever signs it, and that the caller has the right to ask. Only [`forward`] makes a
+//! [`Forwardable`], and nothing else is ever sent.
 
 use super::renewal::ForeignCertificate;
 use super::{Right, check_request, renewal, subject};
