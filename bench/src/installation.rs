@@ -52,7 +52,7 @@ impl Installation {
         };
         let config = setup::create(&plan, &SystemClock).await?;
         let mut text = fs::read_to_string(&config)?;
-        text.push_str("\n[limits]\nunauthenticated_connections_per_address = 1024\n");
+        text.push_str("\n[limits]\nunauthenticated_connections_per_address = 1024\nrpc_connections_per_account = 1024\n");
         fs::write(&config, text)?;
         let store = open(directory)?;
         let password_file = directory.join("bench.password");
