@@ -11,37 +11,48 @@ fn security(error: InitiateError) -> SecurityError {
     SecurityError(error.to_string())
 }
 
-impl Security for Kerberos {
-    fn auth_type(&self) -> AuthType {
-        match self.0.framing() {
-            Framing::Negotiate => AuthType::Negotiate,
-            Framing::Kerberos => AuthType::Kerberos,
-        }
+fn next(leg: Leg) -> Step {
+    match leg {
+        Leg::Continue(token) => Step::Continue(token),
+        Leg::Done(token) => Step::Done(token),
     }
+}
+
+/// What both ends do alike, each on a type of its own.
+macro_rules! both_ends {
+    () => {
+        fn auth_type(&self) -> AuthType {
+            match self.0.framing() {
+                Framing::Negotiate => AuthType::Negotiate,
+                Framing::Kerberos => AuthType::Kerberos,
+            }
+        }
+
+        fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
+            self.0.token_length(stub).map_err(security)
+        }
+
+        fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
+            self.0.seal(header, stub, trailer).map_err(security)
+        }
+
+        fn unseal(
+            &mut self,
+            header: &[u8],
+            stub: &mut [u8],
+            trailer: &[u8],
+            token: &[u8],
+        ) -> Result<(), SecurityError> {
+            self.0.unseal(header, stub, trailer, token).map_err(security)
+        }
+    };
+}
+
+impl Security for Kerberos {
+    both_ends!();
 
     fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SecurityError> {
-        self.0.step(token).map_err(security).map(|leg| match leg {
-            Leg::Continue(token) => Step::Continue(token),
-            Leg::Done(token) => Step::Done(token),
-        })
-    }
-
-    fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
-        self.0.token_length(stub).map_err(security)
-    }
-
-    fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.0.seal(header, stub, trailer).map_err(security)
-    }
-
-    fn unseal(
-        &mut self,
-        header: &[u8],
-        stub: &mut [u8],
-        trailer: &[u8],
-        token: &[u8],
-    ) -> Result<(), SecurityError> {
-        self.0.unseal(header, stub, trailer, token).map_err(security)
+        self.0.step(token).map(next).map_err(security)
     }
 }
 
@@ -50,36 +61,10 @@ impl Security for Kerberos {
 pub struct Accepting(pub DceAcceptor);
 
 impl Security for Accepting {
-    fn auth_type(&self) -> AuthType {
-        match self.0.framing() {
-            Framing::Negotiate => AuthType::Negotiate,
-            Framing::Kerberos => AuthType::Kerberos,
-        }
-    }
+    both_ends!();
 
     fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SecurityError> {
-        self.0.step(token.unwrap_or_default()).map_err(security).map(|leg| match leg {
-            Leg::Continue(token) => Step::Continue(token),
-            Leg::Done(token) => Step::Done(token),
-        })
-    }
-
-    fn token_length(&mut self, stub: usize) -> Result<usize, SecurityError> {
-        self.0.token_length(stub).map_err(security)
-    }
-
-    fn seal(&mut self, header: &[u8], stub: &mut [u8], trailer: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.0.seal(header, stub, trailer).map_err(security)
-    }
-
-    fn unseal(
-        &mut self,
-        header: &[u8],
-        stub: &mut [u8],
-        trailer: &[u8],
-        token: &[u8],
-    ) -> Result<(), SecurityError> {
-        self.0.unseal(header, stub, trailer, token).map_err(security)
+        self.0.step(token.unwrap_or_default()).map(next).map_err(security)
     }
 
     fn signature_length(&mut self) -> Result<usize, SecurityError> {

@@ -7,11 +7,11 @@ mod adcs;
 mod judge;
 mod relay;
 
-pub use judge::check_names;
+pub use judge::{check_names, expected};
 
 use std::path::PathBuf;
 
-use muster_adcs::{Expected, Identity};
+use muster_adcs::Identity;
 use muster_core::UnixTime;
 use muster_core::forwarding::{self, IdentityMode, Outcome, RecordedSubmission};
 use muster_gss::InitiateError;
@@ -226,13 +226,4 @@ fn issuers(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
         issuers.extend(read.into_iter().map(|der| der.to_vec()));
     }
     Ok(issuers)
-}
-
-fn expected(wanted: &forwarding::Expected) -> Expected {
-    let oid = wanted.template_oid.as_ref().map(ToString::to_string);
-    Expected {
-        public_key: wanted.spki.clone(),
-        template: std::iter::once(wanted.template_name.clone()).chain(oid).collect(),
-        sid: wanted.sid.demanded().map(str::to_owned),
-    }
 }

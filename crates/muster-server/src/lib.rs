@@ -79,7 +79,7 @@ pub async fn publish_now(
 }
 
 pub use auth::{KerberosError, NewToken, hash_password};
-pub use backend::check_names;
+pub use backend::{check_names, expected};
 pub use clock::SystemClock;
 pub use config::Settings;
 pub use forest::templates_in_force;

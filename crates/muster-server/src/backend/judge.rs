@@ -1,4 +1,5 @@
-//! The last look at a certificate of a CA that is not ours, whichever way it came: whose names it has.
+//! What a certificate of a CA that is not ours has to be like, in the words of those who read the answer, and the last look
+//! at it, whichever way it came: whose names it has.
 
 use der::Decode as _;
 use muster_core::forwarding::{Expected, Outcome};
@@ -6,6 +7,17 @@ use muster_proto::wcce::certificate_sid;
 use x509_cert::Certificate;
 
 use crate::decode;
+
+/// What whoever reads the answer compares: key, template and the security identifier that must be there.
+#[must_use]
+pub fn expected(wanted: &Expected) -> muster_adcs::Expected {
+    let oid = wanted.template_oid.as_ref().map(ToString::to_string);
+    muster_adcs::Expected {
+        public_key: wanted.spki.clone(),
+        template: std::iter::once(wanted.template_name.clone()).chain(oid).collect(),
+        sid: wanted.sid.demanded().map(str::to_owned),
+    }
+}
 
 /// What is wrong with the names of a certificate (DER), whose key, signature and template have been looked at.
 ///

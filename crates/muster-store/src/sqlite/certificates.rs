@@ -68,7 +68,7 @@ pub(super) fn whole(row: &Row<'_>, from: usize) -> Result<Option<Vec<u8>>, Store
     let unreadable = |_| StoreError::unreadable("certificate");
     let parts =
         tbs.as_blob_or_null().map_err(unreadable)?.zip(signature.as_blob_or_null().map_err(unreadable)?);
-    Ok(parts.map(|(tbs, signature)| der::join(tbs, signature)))
+    Ok(parts.and_then(|(tbs, signature)| der::join(tbs, signature)))
 }
 
 pub(crate) fn get(conn: &Connection, serial: Serial) -> Result<Option<Certificate>, StoreError> {

@@ -191,12 +191,7 @@ async fn not_submitted(
 /// What the authority's request of this number has become, if it is the same request.
 async fn found(authority: &Authority, forwarding: &Forwarding, number: u32) -> Outcome<Became> {
     let wanted = &forwarding.expected;
-    let oid = wanted.template_oid.as_ref().map(ToString::to_string);
-    let expected = Expected {
-        public_key: wanted.spki.clone(),
-        template: std::iter::once(wanted.template_name.clone()).chain(oid).collect(),
-        sid: wanted.sid.demanded().map(str::to_owned),
-    };
+    let expected = muster_server::expected(wanted);
     let (numbers, there) = looked_up(authority, forwarding).await;
     if !numbers.is_empty() && !numbers.contains(&number) {
         return Err(Failure::new(format_args!(
