@@ -254,7 +254,7 @@ fn has_python_gssapi() -> bool {
 
 fn kerberos_environment() -> Result<PathBuf> {
     anyhow::ensure!(has_python_gssapi(), "needs Debian's packages python3-gssapi and python3-venv");
-    let make = [DEBIAN_PYTHON, "-m", "venv", "--system-site-packages"];
+    let make = [DEBIAN_PYTHON, "tests/peers/kerberos_environment.py"];
     virtual_environment(&make, "kerberos", "requirements-kerberos.txt")
 }
 
@@ -274,7 +274,7 @@ fn virtual_environment(make: &[&str], name: &str, required: &str) -> Result<Path
     remove(&environment)?;
     fs::create_dir_all(&folder)?;
     let [python, options @ ..] = make else { anyhow::bail!("no command") };
-    let made = Command::new(python).args(options).arg(&environment).status()?;
+    let made = Command::new(python).args(options).arg(&environment).current_dir(root()).status()?;
     anyhow::ensure!(made.success(), "`{}` failed", make.join(" "));
     let (verdict, _) = stream(
         Command::new(&interpreter)
