@@ -186,11 +186,18 @@ impl Runner {
     fn stream(command: &mut Command, peers: &Peers, count: &mut Count) -> Result<Verdict> {
         command.envs(peers.environment.iter().map(|(name, value)| (name, value)));
         command.env("MUSTER_EXE", executable()).env("MUSTER_NOT_RUN", not_run_file());
+        // A run can be repeated; whoever wants other random inputs sets another seed (CONTRIBUTING.md).
+        if std::env::var_os(RANDOM_SEED).is_none() {
+            command.env(RANDOM_SEED, "1");
+        }
         let (verdict, output) = stream(command)?;
         count.add_output(&output);
         Ok(verdict)
     }
 }
+
+/// Where proptest begins.
+const RANDOM_SEED: &str = "PROPTEST_RNG_SEED";
 
 /// The `muster` that the tests of peers start.
 fn executable() -> PathBuf {

@@ -37,6 +37,7 @@ mod rpc;
 pub mod service;
 pub mod setup;
 pub mod snippets;
+mod status;
 pub mod tls;
 mod wstep;
 mod xcep;

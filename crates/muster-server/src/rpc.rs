@@ -32,9 +32,9 @@ const BESIDE: usize = 16 * 1024;
 /// The longest arguments that the mapper takes.
 const MAPPER_STUB: usize = 16 * 1024;
 
-/// Which of the two sockets.
+/// What one of the two sockets offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Offer {
     /// Endpoint mapper, object exporter, activation.
     Mapper,
     /// Calls to the authority.
@@ -111,27 +111,35 @@ impl Rpc {
         }))
     }
 
-    const fn admission(&self, door: Door) -> &Admission {
-        match door {
-            Door::Mapper => &self.mapper_admission,
-            Door::Requests => &self.request_admission,
+    const fn admission(&self, offer: Offer) -> &Admission {
+        match offer {
+            Offer::Mapper => &self.mapper_admission,
+            Offer::Requests => &self.request_admission,
         }
     }
 
     /// Takes connections until `stop` turns true, then lets calls in progress finish.
-    pub(crate) async fn serve(self: Arc<Self>, door: Door, socket: ReadySocket, stop: watch::Receiver<bool>) {
-        connection::serve(self, door, socket, stop).await;
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        offer: Offer,
+        socket: ReadySocket,
+        stop: watch::Receiver<bool>,
+    ) {
+        connection::serve(self, offer, socket, stop).await;
     }
 
     /// The state of a connection that was just accepted.
-    fn connection(&self, door: Door) -> Connection<impl FnMut(AuthType) -> Option<Accepting> + Send + use<>> {
-        let (offered, port, max_stub): (&[Interface], _, _) = match door {
-            Door::Mapper => (
+    fn connection(
+        &self,
+        offer: Offer,
+    ) -> Connection<impl FnMut(AuthType) -> Option<Accepting> + Send + use<>> {
+        let (offered, port, max_stub): (&[Interface], _, _) = match offer {
+            Offer::Mapper => (
                 &[Interface::EndpointMapper, Interface::ObjectExporter, Interface::RemoteActivator],
                 self.ports.mapper,
                 MAPPER_STUB,
             ),
-            Door::Requests => (
+            Offer::Requests => (
                 &[
                     Interface::CertPassage,
                     Interface::CertRequest,
@@ -143,7 +151,7 @@ impl Rpc {
             ),
         };
         // Nothing secret is in an activation, and Windows activates with integrity alone.
-        let integrity = door == Door::Mapper;
+        let integrity = offer == Offer::Mapper;
         let terms = Terms { max_stub, integrity, unsigned_headers: self.settings.unsigned_headers };
         let acceptor = Arc::clone(&self.acceptor);
         let provider = move |auth_type| {

@@ -34,7 +34,7 @@ use crate::publish::PublishError;
 use crate::readiness::Readiness;
 use crate::record::Record;
 use crate::refusals::Refusals;
-use crate::rpc::{Door as RpcDoor, Rpc};
+use crate::rpc::{Offer, Rpc};
 use crate::tls::{self, ServerCertificate};
 use crate::wstep;
 use crate::xcep::{PolicyService, ToldCa};
@@ -294,9 +294,9 @@ impl Node {
             let (gate, state, stopping) = (gate.clone(), Arc::clone(&state), stopping.clone());
             tasks.spawn(wire::serve_tls(socket, doors, gate, state, stopping));
         }
-        for (door, rpc, socket, name, address) in rpc(&state).await? {
+        for (offer, rpc, socket, name, address) in rpc(&state).await? {
             addresses.insert(name.to_owned(), address);
-            tasks.spawn(rpc.serve(door, state.readiness.socket(socket, address), stopping.clone()));
+            tasks.spawn(rpc.serve(offer, state.readiness.socket(socket, address), stopping.clone()));
         }
         let mut publication = None;
         if let (Ok(ca), Some(embedded)) = (settings.embedded(), &state.embedded) {
@@ -354,7 +354,7 @@ async fn bind(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAdd
 /// The two sockets of RPC, if it is on.
 async fn rpc(
     state: &Arc<State>,
-) -> Result<Vec<(RpcDoor, Arc<Rpc>, TcpListener, &'static str, SocketAddr)>, StartError> {
+) -> Result<Vec<(Offer, Arc<Rpc>, TcpListener, &'static str, SocketAddr)>, StartError> {
     let (Some(settings), Some(embedded)) = (&state.settings.rpc, &state.embedded) else {
         return Ok(Vec::new());
     };
@@ -365,8 +365,8 @@ async fn rpc(
     let enrollment = Arc::clone(&embedded.enrollment);
     let rpc = Rpc::new(Arc::clone(state), enrollment, settings.clone(), ports)?;
     Ok(vec![
-        (RpcDoor::Mapper, Arc::clone(&rpc), mapper_socket, mapper, mapper_address),
-        (RpcDoor::Requests, rpc, socket, calls, address),
+        (Offer::Mapper, Arc::clone(&rpc), mapper_socket, mapper, mapper_address),
+        (Offer::Requests, rpc, socket, calls, address),
     ])
 }
 

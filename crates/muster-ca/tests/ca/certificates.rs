@@ -198,11 +198,11 @@ fn contents_that_do_not_fit_are_not_built() {
 }
 
 #[test]
-fn octets_that_are_not_one_element_are_not_made_a_certificate() {
+fn octets_that_are_not_one_sequence_are_not_signed() {
     let authority = ca_in_memory();
     let mut tbs = authority.build(&contents(), serial(1)).unwrap();
     tbs.push(0);
-    let expected = SignError("the octets to be signed are not one DER element".to_owned());
+    let expected = SignError("the octets to be signed are not one DER sequence".to_owned());
     assert_eq!(authority.sign(&tbs), Err(expected.clone()));
     tbs.truncate(20);
     assert_eq!(authority.sign(&tbs), Err(expected.clone()));

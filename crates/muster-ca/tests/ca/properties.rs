@@ -146,4 +146,12 @@ proptest! {
         prop_assert!(CA.sign(&octets).is_err() || octets.first() == Some(&0x30));
         prop_assert!(muster_ca::crl::Summary::from_der(&octets).is_err());
     }
+
+    #[test]
+    fn only_one_whole_sequence_is_signed(tag: u8, content in vec(any::<u8>(), 0..100), more in vec(any::<u8>(), 0..2)) {
+        let mut octets = vec![tag, u8::try_from(content.len()).unwrap()];
+        octets.extend(&content);
+        octets.extend(&more);
+        prop_assert_eq!(CA.sign(&octets).is_ok(), tag == 0x30 && more.is_empty());
+    }
 }

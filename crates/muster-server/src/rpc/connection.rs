@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::requests::Peer;
-use super::{Connection, Door, Rpc, mapper, requests};
+use super::{Connection, Offer, Rpc, mapper, requests};
 use crate::admission::{Admitted, Slot, serve_admitted};
 use crate::config::file::Limits;
 use crate::deadline::WriteDeadline;
@@ -25,12 +25,12 @@ use crate::http::stopped;
 use crate::readiness::ReadySocket;
 use crate::record::Record;
 
-pub(super) async fn serve(rpc: Arc<Rpc>, door: Door, socket: ReadySocket, stop: watch::Receiver<bool>) {
-    serve_admitted(socket, rpc.admission(door), stop.clone(), |stream, peer, admitted| {
+pub(super) async fn serve(rpc: Arc<Rpc>, offer: Offer, socket: ReadySocket, stop: watch::Receiver<bool>) {
+    serve_admitted(socket, rpc.admission(offer), stop.clone(), |stream, peer, admitted| {
         let (rpc, stop) = (Arc::clone(&rpc), stop.clone());
         async move {
-            if let Err(error) = one(&rpc, door, stream, peer, admitted, stop).await {
-                tracing::debug!(?door, %peer, %error, "the connection of RPC ended");
+            if let Err(error) = one(&rpc, offer, stream, peer, admitted, stop).await {
+                tracing::debug!(?offer, %peer, %error, "the connection of RPC ended");
             }
         }
     })
@@ -40,7 +40,7 @@ pub(super) async fn serve(rpc: Arc<Rpc>, door: Door, socket: ReadySocket, stop: 
 /// One connection, to its end.
 async fn one(
     rpc: &Rpc,
-    door: Door,
+    offer: Offer,
     stream: TcpStream,
     peer: SocketAddr,
     admitted: Admitted,
@@ -51,8 +51,8 @@ async fn one(
     let limits = &rpc.state.settings.limits;
     let mut stream = WriteDeadline::new(stream, Duration::from_secs(limits.write_seconds));
     let whole = Duration::from_secs(limits.body_seconds);
-    let mut server = rpc.connection(door);
-    let mut seat = Seat::none(door);
+    let mut server = rpc.connection(offer);
+    let mut seat = Seat::none(offer);
     // When the call whose fragments are coming in has to be whole.
     let mut call_until = None;
     loop {
@@ -74,9 +74,9 @@ async fn one(
                 return send(&mut stream, &call.not_begun(FaultStatus::TOO_BUSY)).await;
             }
             Ok(Event::Call(call)) => {
-                let answer = match door {
-                    Door::Mapper => mapper::answer(rpc, host, &call),
-                    Door::Requests => match caller(&server, peer, host) {
+                let answer = match offer {
+                    Offer::Mapper => mapper::answer(rpc, host, &call),
+                    Offer::Requests => match caller(&server, peer, host) {
                         Some(peer) => requests::answer(rpc, &peer, &call).await,
                         // None gets here: the state machine answers those itself.
                         None => return Ok(()),
@@ -103,7 +103,7 @@ async fn one(
 
 /// For how long a connection may go on, and for whom it is counted.
 struct Seat {
-    door: Door,
+    offer: Offer,
     opened: Instant,
     /// The account that it is counted for: the last that signed in and was let in.
     slot: Option<Slot<String>>,
@@ -124,9 +124,9 @@ enum SignIn {
 }
 
 impl Seat {
-    fn none(door: Door) -> Self {
+    fn none(offer: Offer) -> Self {
         let opened = Instant::now();
-        Self { door, opened, slot: None, state: SignIn::Awaited(opened), ticket_until: opened }
+        Self { offer, opened, slot: None, state: SignIn::Awaited(opened), ticket_until: opened }
     }
 
     const fn is_refused(&self) -> bool {
@@ -137,10 +137,10 @@ impl Seat {
     fn silent_until(&self, limits: &Limits) -> Instant {
         let now = Instant::now();
         let idle = Duration::from_secs(limits.rpc_idle_seconds);
-        let until = match (self.state, self.door) {
+        let until = match (self.state, self.offer) {
             (SignIn::Done, _) => (now + idle).min(self.ticket_until),
             // Nobody needs to sign in there; whoever does not, need not stay.
-            (SignIn::Awaited(_), Door::Mapper) => {
+            (SignIn::Awaited(_), Offer::Mapper) => {
                 (now + Duration::from_secs(limits.header_seconds)).min(self.opened + idle)
             }
             (SignIn::Awaited(since) | SignIn::Refused(since), _) => {
@@ -171,7 +171,7 @@ impl Seat {
             return;
         }
         let limit = rpc.state.settings.limits.rpc_connections_per_account;
-        match rpc.admission(self.door).admit_account(&account, limit, peer) {
+        match rpc.admission(self.offer).admit_account(&account, limit, peer) {
             Some(slot) => {
                 self.slot = Some(slot);
                 self.state = SignIn::Done;
