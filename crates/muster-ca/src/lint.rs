@@ -25,8 +25,8 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 use x509_cert::time::Time;
 
 use self::read::{
-    BOOLEAN_TRUE, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, constructed, content, exactly, matches,
-    only, primitive,
+    BOOLEAN_TRUE, Element, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, constructed, exactly, matches, one,
+    primitive,
 };
 use crate::authority::Authority;
 use crate::extensions::{self, APPLICATION_POLICIES, OBJECT_SID, SECURITY, TEMPLATE};
@@ -111,27 +111,27 @@ fn ensure(condition: bool, finding: Finding) -> Checked {
 
 /// Finds the first fault.
 pub(crate) fn check(authority: &Authority, contents: &CertificateContents, tbs: &[u8]) -> Checked {
-    let fields = content(tbs, SEQUENCE).and_then(|tbs| read::all(tbs, Some)).ok_or(Finding::NotDer)?;
+    let fields = one(tbs).and_then(|tbs| read::all(tbs.content(SEQUENCE)?, Some)).ok_or(Finding::NotDer)?;
     let [version, serial, algorithm, issuer, validity, subject, spki, extensions] = fields.as_slice() else {
         return Err(if fields.is_empty() { Finding::NotDer } else { Finding::Fields });
     };
-    ensure(*version == VERSION, Finding::Version)?;
-    let serial = IntRef::from_der(serial).map_err(|_| Finding::NotDer)?;
+    ensure(version.whole == VERSION, Finding::Version)?;
+    let serial = IntRef::from_der(serial.whole).map_err(|_| Finding::NotDer)?;
     ensure(Serial::from_bytes(serial.as_bytes()).is_some(), Finding::Serial)?;
-    ensure(*algorithm == authority.algorithm_identifier(), Finding::Algorithm)?;
-    ensure(*issuer == authority.subject(), Finding::Issuer)?;
-    check_validity(authority, contents, validity)?;
-    check_subject(contents, subject)?;
-    ensure(*spki == contents.spki, Finding::PublicKey)?;
-    let key = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| Finding::NotDer)?;
+    ensure(algorithm.whole == authority.algorithm_identifier(), Finding::Algorithm)?;
+    ensure(issuer.whole == authority.subject(), Finding::Issuer)?;
+    check_validity(authority, contents, *validity)?;
+    check_subject(contents, *subject)?;
+    ensure(spki.whole == contents.spki, Finding::PublicKey)?;
+    let key = SubjectPublicKeyInfoRef::from_der(spki.whole).map_err(|_| Finding::NotDer)?;
     check_key_kind(contents, &key)?;
     check_purposes(contents)?;
-    check_extensions(authority, contents, &key, extensions)
+    check_extensions(authority, contents, &key, *extensions)
 }
 
-fn check_validity(authority: &Authority, contents: &CertificateContents, validity: &[u8]) -> Checked {
-    let times = content(validity, SEQUENCE).and_then(exactly::<2>).ok_or(Finding::NotDer)?;
-    let [from, to] = times.map(Time::from_der);
+fn check_validity(authority: &Authority, contents: &CertificateContents, validity: Element<'_>) -> Checked {
+    let times = validity.content(SEQUENCE).and_then(exactly::<2>).ok_or(Finding::NotDer)?;
+    let [from, to] = times.map(|time| Time::from_der(time.whole));
     let (from, to) = (from.map_err(|_| Finding::NotDer)?, to.map_err(|_| Finding::NotDer)?);
     let is =
         |time: &Time, instant: UnixTime| u64::try_from(instant.0) == Ok(time.to_unix_duration().as_secs());
@@ -147,17 +147,17 @@ fn check_validity(authority: &Authority, contents: &CertificateContents, validit
     ensure(right_form(&from) && right_form(&to), Finding::TimeForm)
 }
 
-fn check_subject(contents: &CertificateContents, subject: &[u8]) -> Checked {
+fn check_subject(contents: &CertificateContents, subject: Element<'_>) -> Checked {
     let named = !contents.subject.0.is_empty() || !contents.alternatives.is_empty();
     ensure(named, Finding::Nameless)?;
     names::check_subject(&contents.subject).map_err(Finding::Name)?;
     names::check_alternatives(&contents.alternatives).map_err(Finding::Name)?;
-    let rdns = content(subject, SEQUENCE).ok_or(Finding::NotDer)?;
+    let rdns = subject.content(SEQUENCE).ok_or(Finding::NotDer)?;
     let same = matches(rdns, &contents.subject.0, |rdn, (attribute, value)| {
         let syntax = names::syntax(*attribute);
-        let pair = only(rdn, SET).and_then(|pair| content(pair, SEQUENCE)).and_then(exactly::<2>);
+        let pair = rdn.only(SET).and_then(|pair| pair.content(SEQUENCE)).and_then(exactly::<2>);
         pair.is_some_and(|[oid, found]| {
-            content(oid, OID) == Some(syntax.oid) && content(found, syntax.tag) == Some(value.as_bytes())
+            oid.content(OID) == Some(syntax.oid) && found.content(syntax.tag) == Some(value.as_bytes())
         })
     });
     ensure(same, Finding::Subject)
@@ -198,10 +198,10 @@ fn check_extensions(
     authority: &Authority,
     contents: &CertificateContents,
     key: &SubjectPublicKeyInfoRef<'_>,
-    extensions: &[u8],
+    extensions: Element<'_>,
 ) -> Checked {
     let expected = expected_extensions(contents);
-    let list = only(extensions, constructed(3)).and_then(|list| content(list, SEQUENCE));
+    let list = extensions.only(constructed(3)).and_then(|list| list.content(SEQUENCE));
     let found = list.and_then(|list| read::all(list, Extension::read)).ok_or(Finding::NotDer)?;
     let same = found.len() == expected.len()
         && found
@@ -231,17 +231,17 @@ struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    fn read(der: &'a [u8]) -> Option<Self> {
-        let parts = content(der, SEQUENCE)?;
+    fn read(extension: Element<'a>) -> Option<Self> {
+        let parts = extension.content(SEQUENCE)?;
         let (oid, critical, value) = match exactly(parts) {
             Some([oid, value]) => (oid, false, value),
             None => match exactly(parts)? {
                 // FALSE is the default, which DER does not write.
-                [oid, BOOLEAN_TRUE, value] => (oid, true, value),
-                _ => return None,
+                [oid, critical, value] if critical.whole == BOOLEAN_TRUE => (oid, true, value),
+                [_, _, _] => return None,
             },
         };
-        Some(Self { oid: content(oid, OID)?, critical, value: content(value, OCTET_STRING)? })
+        Some(Self { oid: oid.content(OID)?, critical, value: value.content(OCTET_STRING)? })
     }
 }
 
@@ -277,50 +277,51 @@ fn value_is_right(
     oid: ObjectIdentifier,
     value: &[u8],
 ) -> Option<bool> {
-    let inside = || content(value, SEQUENCE);
+    let value = one(value)?;
+    let inside = || value.content(SEQUENCE);
     Some(match oid {
         // The key identifier and nothing else.
         ID_CE_AUTHORITY_KEY_IDENTIFIER => {
-            content(only(value, SEQUENCE)?, primitive(0))? == authority.key_identifier()
+            value.only(SEQUENCE)?.content(primitive(0))? == authority.key_identifier()
         }
         ID_CE_SUBJECT_KEY_IDENTIFIER => {
             let public_key = key.subject_public_key.as_bytes()?;
-            content(value, OCTET_STRING)? == extensions::key_identifier(public_key)
+            value.content(OCTET_STRING)? == extensions::key_identifier(public_key)
         }
-        ID_CE_KEY_USAGE => usage_is(value, &contents.usage)?,
+        ID_CE_KEY_USAGE => usage_is(value.whole, &contents.usage)?,
         ID_CE_EXT_KEY_USAGE => matches(inside()?, &contents.eku, is_oid),
         TEMPLATE => {
             let (oid, major, minor) = &contents.template;
             let [found, found_major, found_minor] = exactly(inside()?)?;
             is_oid(found, oid)
-                && u32::from_der(found_major) == Ok(*major)
-                && u32::from_der(found_minor) == Ok(*minor)
+                && u32::from_der(found_major.whole) == Ok(*major)
+                && u32::from_der(found_minor.whole) == Ok(*minor)
         }
         APPLICATION_POLICIES => matches(inside()?, &contents.eku, is_policy),
         ID_CE_CERTIFICATE_POLICIES => matches(inside()?, &contents.policies, is_policy),
         ID_CE_SUBJECT_ALT_NAME => matches(inside()?, &contents.alternatives, is_name),
         SECURITY => {
-            let name = only(value, SEQUENCE)?;
+            let name = value.only(SEQUENCE)?;
             other_name(name, OBJECT_SID, OCTET_STRING)? == contents.sid.as_ref()?.as_str().as_bytes()
         }
         ID_CE_CRL_DISTRIBUTION_POINTS => {
             // One point, with nothing but a full name, which is one name.
-            let point = only(only(value, SEQUENCE)?, SEQUENCE)?;
-            let name = only(only(point, constructed(0))?, constructed(0))?;
+            let point = value.only(SEQUENCE)?.only(SEQUENCE)?;
+            let name = point.only(constructed(0))?.only(constructed(0))?;
             is_url(name, authority.addresses().crl())
         }
         ID_PE_AUTHORITY_INFO_ACCESS => {
-            let [method, location] = exactly(content(only(value, SEQUENCE)?, SEQUENCE)?)?;
-            content(method, OID)? == ID_AD_CA_ISSUERS.as_bytes()
+            let [method, location] = exactly(value.only(SEQUENCE)?.content(SEQUENCE)?)?;
+            method.content(OID)? == ID_AD_CA_ISSUERS.as_bytes()
                 && is_url(location, authority.addresses().certificate())
         }
         _ => false,
     })
 }
 
-/// Whether `der` is this OBJECT IDENTIFIER, of any length (X.690 8.19).
-fn is_oid(der: &[u8], expected: &Oid) -> bool {
-    let Some(octets) = content(der, OID) else { return false };
+/// Whether `element` is this OBJECT IDENTIFIER, of any length (X.690 8.19).
+fn is_oid(element: Element<'_>, expected: &Oid) -> bool {
+    let Some(octets) = element.content(OID) else { return false };
     let mut arcs = expected.as_str().split('.').map(|arc| arc.parse::<u64>().ok());
     // The first number stands for two arcs.
     let (Some(Some(root)), Some(Some(second))) = (arcs.next(), arcs.next()) else { return false };
@@ -343,9 +344,9 @@ fn is_oid(der: &[u8], expected: &Oid) -> bool {
     !open && wanted.next().is_none()
 }
 
-/// Whether `der` is PolicyInformation of this policy without qualifiers.
-fn is_policy(der: &[u8], expected: &Oid) -> bool {
-    only(der, SEQUENCE).is_some_and(|oid| is_oid(oid, expected))
+/// Whether `element` is PolicyInformation of this policy without qualifiers.
+fn is_policy(element: Element<'_>, expected: &Oid) -> bool {
+    element.only(SEQUENCE).is_some_and(|oid| is_oid(oid, expected))
 }
 
 /// Exactly these bits, of which none is keyCertSign or cRLSign, and no zeros after the last of them, as DER wants it of
@@ -364,30 +365,30 @@ fn usage_is(value: &[u8], expected: &[Usage]) -> Option<bool> {
     Some(same && octet & 0x07 == 0 && u32::from(found.unused_bits()) == octet.trailing_zeros())
 }
 
-fn is_url(der: &[u8], url: &str) -> bool {
-    content(der, primitive(6)) == Some(url.as_bytes())
+fn is_url(element: Element<'_>, url: &str) -> bool {
+    element.content(primitive(6)) == Some(url.as_bytes())
 }
 
 /// The value of an otherName of this type, if it has this tag (RFC 5280 4.2.1.6).
-fn other_name(der: &[u8], kind: ObjectIdentifier, tag: u8) -> Option<&[u8]> {
-    let [oid, value] = exactly(content(der, constructed(0))?)?;
-    let right = content(oid, OID)? == kind.as_bytes();
-    content(only(value, constructed(0))?, tag).filter(|_| right)
+fn other_name(element: Element<'_>, kind: ObjectIdentifier, tag: u8) -> Option<&[u8]> {
+    let [oid, value] = exactly(element.content(constructed(0))?)?;
+    let right = oid.content(OID)? == kind.as_bytes();
+    value.only(constructed(0))?.content(tag).filter(|_| right)
 }
 
-fn is_name(der: &[u8], name: &AltName) -> bool {
+fn is_name(element: Element<'_>, name: &AltName) -> bool {
     let (found, expected): (_, &[u8]) = match name {
-        AltName::Email(address) => (content(der, primitive(1)), address.as_bytes()),
-        AltName::Dns(host) => (content(der, primitive(2)), host.as_bytes()),
-        AltName::Uri(uri) => (content(der, primitive(6)), uri.as_bytes()),
+        AltName::Email(address) => (element.content(primitive(1)), address.as_bytes()),
+        AltName::Dns(host) => (element.content(primitive(2)), host.as_bytes()),
+        AltName::Uri(uri) => (element.content(primitive(6)), uri.as_bytes()),
         AltName::Ip(std::net::IpAddr::V4(address)) => {
-            return content(der, primitive(7)) == Some(address.octets().as_slice());
+            return element.content(primitive(7)) == Some(address.octets().as_slice());
         }
         AltName::Ip(std::net::IpAddr::V6(address)) => {
-            return content(der, primitive(7)) == Some(address.octets().as_slice());
+            return element.content(primitive(7)) == Some(address.octets().as_slice());
         }
-        AltName::Upn(upn) => (other_name(der, UPN, UTF8_STRING), upn.as_bytes()),
-        AltName::Guid(guid) => (other_name(der, DIRECTORY_GUID, OCTET_STRING), guid.0.as_slice()),
+        AltName::Upn(upn) => (other_name(element, UPN, UTF8_STRING), upn.as_bytes()),
+        AltName::Guid(guid) => (other_name(element, DIRECTORY_GUID, OCTET_STRING), guid.0.as_slice()),
     };
     found == Some(expected)
 }

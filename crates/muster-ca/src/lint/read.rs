@@ -20,16 +20,29 @@ pub(super) const fn constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// One element at the beginning of some octets.
-struct Element<'a> {
+/// One element. Its header is read once; what is asked of it afterwards is answered from here.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Element<'a> {
     tag: u8,
     content: &'a [u8],
     /// Tag, length and content.
-    whole: &'a [u8],
-    rest: &'a [u8],
+    pub(super) whole: &'a [u8],
 }
 
-fn first(octets: &[u8]) -> Option<Element<'_>> {
+impl<'a> Element<'a> {
+    /// Its content, if it has this tag.
+    pub(super) fn content(self, tag: u8) -> Option<&'a [u8]> {
+        (self.tag == tag).then_some(self.content)
+    }
+
+    /// The one element in it, if it has this tag.
+    pub(super) fn only(self, tag: u8) -> Option<Self> {
+        one(self.content(tag)?)
+    }
+}
+
+/// The first element of some octets, and what follows it.
+fn first(octets: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let mut reader = SliceReader::new(octets).ok()?;
     let header = Header::decode(&mut reader).ok()?;
     let content = reader.read_slice(header.length()).ok()?;
@@ -37,36 +50,28 @@ fn first(octets: &[u8]) -> Option<Element<'_>> {
         octets.split_at_checked(octets.len() - usize::try_from(reader.remaining_len()).ok()?)?;
     // Lower bits of ones would continue the tag.
     let tag = octets.first().copied().filter(|tag| tag & 0x1f != 0x1f)?;
-    Some(Element { tag, content, whole, rest })
-}
-
-/// The content of the one element that `der` is, if it has this tag.
-pub(super) fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
-    let element = first(der)?;
-    (element.tag == tag && element.rest.is_empty()).then_some(element.content)
+    Some((Element { tag, content, whole }, rest))
 }
 
 /// The elements in `octets`, if there are so many.
-pub(super) fn exactly<const N: usize>(mut octets: &[u8]) -> Option<[&[u8]; N]> {
-    let mut found: [&[u8]; N] = [&[]; N];
+pub(super) fn exactly<const N: usize>(mut octets: &[u8]) -> Option<[Element<'_>; N]> {
+    let mut found = [Element::default(); N];
     for slot in &mut found {
-        let element = first(octets)?;
-        (*slot, octets) = (element.whole, element.rest);
+        (*slot, octets) = first(octets)?;
     }
     octets.is_empty().then_some(found)
 }
 
-/// The one element in the one that `der` is, if that has this tag.
-pub(super) fn only(der: &[u8], tag: u8) -> Option<&[u8]> {
-    let [element] = exactly(content(der, tag)?)?;
-    Some(element)
+/// The one element that `octets` are.
+pub(super) fn one(octets: &[u8]) -> Option<Element<'_>> {
+    exactly(octets).map(|[element]| element)
 }
 
 /// Whether the elements in `octets` are, one for one, what is expected.
-pub(super) fn matches<T>(mut octets: &[u8], expected: &[T], is: impl Fn(&[u8], &T) -> bool) -> bool {
+pub(super) fn matches<T>(mut octets: &[u8], expected: &[T], is: impl Fn(Element<'_>, &T) -> bool) -> bool {
     for expected in expected {
         match first(octets) {
-            Some(element) if is(element.whole, expected) => octets = element.rest,
+            Some((element, rest)) if is(element, expected) => octets = rest,
             Some(_) | None => return false,
         }
     }
@@ -74,13 +79,13 @@ pub(super) fn matches<T>(mut octets: &[u8], expected: &[T], is: impl Fn(&[u8], &
 }
 
 /// What `read` makes of each element in `octets`; `None` if one of them is none.
-pub(super) fn all<'a, T>(mut octets: &'a [u8], read: impl Fn(&'a [u8]) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn all<'a, T>(mut octets: &'a [u8], read: impl Fn(Element<'a>) -> Option<T>) -> Option<Vec<T>> {
     // As many as a certificate has extensions.
     let mut found = Vec::with_capacity(11);
     while !octets.is_empty() {
-        let element = first(octets)?;
-        found.push(read(element.whole)?);
-        octets = element.rest;
+        let (element, rest) = first(octets)?;
+        found.push(read(element)?);
+        octets = rest;
     }
     Some(found)
 }

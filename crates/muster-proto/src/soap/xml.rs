@@ -6,6 +6,7 @@
 //! The XML library's own types do not appear outside of `reader`, so that changing it stays a local matter.
 
 mod attributes;
+mod base64;
 mod chars;
 mod element;
 mod error;

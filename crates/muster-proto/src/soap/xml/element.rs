@@ -5,9 +5,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use super::base64;
 use super::chars::{clip, is_space, is_space_octet, same};
 use super::error::XmlError;
 use crate::soap::date_time::DateTime;
@@ -198,11 +196,11 @@ impl<'a> Element<'a> {
         let text = self.trimmed()?;
         let decoded = if text.bytes().any(|b| b.is_ascii_whitespace()) {
             let packed: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-            STANDARD.decode(packed)
+            base64::decode(packed)
         } else {
-            STANDARD.decode(text)
+            base64::decode(text)
         };
-        decoded.map_err(|_| XmlError::value(self.local, "a base64 value"))
+        decoded.ok_or_else(|| XmlError::value(self.local, "a base64 value"))
     }
 
     /// An integer of the type asked for.

@@ -1,8 +1,6 @@
 //! Text out. Content is a closure, so an element cannot be left open.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use super::base64;
 use super::chars::is_char;
 
 /// Writes one document.
@@ -65,7 +63,7 @@ impl Writer {
 
     /// An element that holds bytes as base64 on one line.
     pub fn base64(&mut self, name: &str, attributes: &[(&str, &str)], bytes: &[u8]) {
-        self.element(name, attributes, |w| STANDARD.encode_string(bytes, &mut w.out));
+        self.element(name, attributes, |w| base64::encode(bytes, &mut w.out));
     }
 
     /// An element that is `xsi:nil`; the prefix `xsi` must be declared around it.
